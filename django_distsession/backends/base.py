@@ -1,0 +1,482 @@
+"""
+Django's session contract on any store: what is the same for all three engines.
+
+Knows session dicts, states, codecs and expiry. Does not know where records live.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.contrib.sessions.backends.base import (
+    VALID_KEY_CHARS,
+    CreateError,
+    SessionBase,
+    UpdateError,
+)
+from django.core.signals import setting_changed
+from django.utils.crypto import get_random_string
+from django.utils.module_loading import import_string
+
+from .. import conf
+from ..exceptions import StoreUnavailable
+from ..state import State, first_state, merge, new_tag, next_state
+from ..stores.base import Conflict, Found, Record, Store, Token
+from .changes import changed_keys
+from .records import Opened, Records
+from .threads import in_thread
+
+logger = logging.getLogger("django_distsession.sessions")
+
+# A save that loses this many times in a row gives up.
+MAX_TRIES = 12
+FIRST_PAUSE = 0.002
+LONGEST_PAUSE = 0.1
+
+# A tombstone outlives its session by this, in seconds: a request under way may just have extended
+# the session on a server that is then cut off.
+TOMBSTONE_MARGIN = 3600
+
+# However short a session lives, its expiry is exact to this fraction of its age.
+TOUCH_FRACTION = 10
+
+WELL_FORMED_KEY = re.compile(r"[a-z0-9]{8,128}")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """
+    What the store held when this session was last read or written.
+    """
+
+    record: Record
+    token: Token
+    state: State
+    data: bytes
+
+
+class Engine:
+    """
+    What all sessions of one class share: the store and the way records are encoded.
+    """
+
+    def __init__(self, make_store: Callable[[conf.Settings, Records], Store]) -> None:
+        self.settings = conf.get()
+        self.records = Records(import_string(self.settings.codec)())
+        self.store = make_store(self.settings, self.records)
+
+
+class StoreBackedSession(SessionBase):
+    """
+    A session in a store. Engines say which store by `make_store`.
+
+    Beyond Django's contract: only keys that changed are written, concurrent saves are merged, and
+    `StoreUnavailable` tells "cannot be reached" from "does not exist".
+    """
+
+    # Set by the middleware: an outage at load makes this an empty session that is not saved.
+    anonymous_when_unavailable = False
+    # Whether this object met an outage.
+    unavailable = False
+
+    _engines: ClassVar[dict[type, Engine]] = {}
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self._loaded: Loaded | None = None
+        self._was_cleared = False
+        # When the sessions that this object met expire, for the tombstones of those it deletes.
+        self._expiries: dict[str, int] = {}
+
+    @classmethod
+    @abstractmethod
+    def make_store(cls, settings: conf.Settings, records: Records) -> Store:
+        """
+        Return the engine's store. Called once per process, and again when settings change.
+        """
+
+    @classmethod
+    def _engine(cls) -> Engine:
+        engine = StoreBackedSession._engines.get(cls)
+        if engine is None:
+            # Two threads may both get here; stores connect lazily, so the loser costs nothing.
+            engine = StoreBackedSession._engines.setdefault(cls, Engine(cls.make_store))
+        return engine
+
+    @classmethod
+    def get_store(cls) -> Store:
+        """
+        Return the store behind this engine.
+        """
+        return cls._engine().store
+
+    @classmethod
+    def storage_id(cls, session_key: str) -> str | None:
+        """
+        Return what the store files a session under, or None for a key that no session can have.
+        """
+        if cls._engine().settings.hash_keys:
+            return hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).hexdigest()
+        return session_key if WELL_FORMED_KEY.fullmatch(session_key) else None
+
+    # Django's contract.
+
+    def load(self) -> dict[str, Any]:
+        """
+        Return the session's dict; empty, and without a key, if there is no such session.
+        """
+        try:
+            self._loaded = self._read()
+        except StoreUnavailable as error:
+            self.unavailable = True
+            if not self.anonymous_when_unavailable:
+                raise
+            logger.warning("The store is unavailable; going on without a session: %s", error)
+            return {}
+        if self._loaded is None:
+            self._session_key = None
+            return {}
+        self._was_cleared = False
+        # A copy: what the user does to it must not reach the state it is compared with.
+        return dict(self._loaded.state.values)  # type: ignore[arg-type]
+
+    def exists(self, session_key: str) -> bool:
+        """
+        Whether there is a live session with this key.
+        """
+        storage_id = self.storage_id(session_key) if session_key else None
+        if storage_id is None:
+            return False
+        found = self.get_store().get(storage_id)
+        return found is not None and _is_live(found.record)
+
+    def _get_new_session_key(self) -> str:
+        # 165 bits: no need to ask whether it is taken; `create` notices if it is.
+        return get_random_string(32, VALID_KEY_CHARS)
+
+    async def _aget_new_session_key(self) -> str:
+        return self._get_new_session_key()
+
+    def create(self) -> None:
+        """
+        Store a new session under a new key.
+        """
+        while True:
+            self._session_key = self._get_new_session_key()
+            try:
+                self.save(must_create=True)
+            except CreateError:
+                continue
+            self.modified = True
+            return
+
+    def save(self, must_create: bool = False) -> None:
+        """
+        Write what changed since the load, merged with what others changed meanwhile.
+
+        `UpdateError` if the session is gone, `CreateError` if it exists and must not. Whatever
+        goes wrong, the stored session is as before.
+        """
+        if self.session_key is None:
+            return self.create()
+        storage_id = self.storage_id(self.session_key)
+        values = self._get_session(no_load=must_create)
+        # Loading may have found that there is no such session.
+        if self.session_key is None:
+            return self.create()
+        if storage_id is None:
+            raise CreateError if must_create else UpdateError
+        if self.unavailable and self.anonymous_when_unavailable and not must_create:
+            logger.warning("The store was unavailable; changes to a session are dropped.")
+            return
+        data = self._serialize(values)
+        if must_create:
+            self._insert(storage_id, data)
+        else:
+            self._update(storage_id, data)
+        self._was_cleared = False
+
+    def delete(self, session_key: str | None = None) -> None:
+        """
+        End a session: leave a tombstone, so that no old copy comes back to life.
+        """
+        if session_key is None:
+            if self.session_key is None:
+                return
+            session_key = self.session_key
+        storage_id = self.storage_id(session_key)
+        if storage_id is None:
+            return
+        store, token = self.get_store(), None
+        expires_at = self._expiries.get(storage_id)
+        if expires_at is None:
+            found = store.get(storage_id)
+            if found is None or found.record.ended:
+                return
+            expires_at, token = found.record.expires_at, found.token
+        elif self._loaded is not None and session_key == self.session_key:
+            token = self._loaded.token
+        store.end(storage_id, expires_at + TOMBSTONE_MARGIN, token)
+
+    def clear(self) -> None:
+        """
+        Empty the session. What others add without knowing of it is gone too.
+        """
+        super().clear()
+        self._was_cleared = True
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """
+        Remove expired sessions from stores that do not do so by themselves.
+        """
+
+    # The same without blocking the event loop, nor the one thread that all of Django shares.
+
+    async def aload(self) -> dict[str, Any]:
+        """
+        See `load`.
+        """
+        return await in_thread(self.load)
+
+    async def aexists(self, session_key: str) -> bool:
+        """
+        See `exists`.
+        """
+        return await in_thread(self.exists, session_key)
+
+    async def acreate(self) -> None:
+        """
+        See `create`.
+        """
+        await in_thread(self.create)
+
+    async def asave(self, must_create: bool = False) -> None:
+        """
+        See `save`.
+        """
+        await in_thread(self.save, must_create)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """
+        See `delete`.
+        """
+        await in_thread(self.delete, session_key)
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """
+        See `clear_expired`.
+        """
+        await in_thread(cls.clear_expired)
+
+    # For people.
+
+    def inspect(self) -> dict[str, Any]:
+        """
+        Tell where this session lives: engine, storage id, version, and each server's copy.
+        """
+        engine = type(self).__module__.rpartition(".")[2]
+        about: dict[str, Any] = {
+            "engine": engine,
+            "storage_id": None,
+            "version": None,
+            "expires_at": None,
+            "copies": [],
+        }
+        self._get_session()
+        if self.session_key is None or self._loaded is None:
+            return about
+        storage_id = self.storage_id(self.session_key)
+        if storage_id is None:
+            return about
+        about["storage_id"] = storage_id
+        about["version"] = list(self._loaded.record.version)
+        about["expires_at"] = self._loaded.record.expires_at
+        about["copies"] = [
+            {
+                "store": copy.store,
+                "place": copy.place,
+                "state": copy.condition,
+                "version": copy.version and list(copy.version),
+                "replica": copy.replica,
+                "detail": copy.detail,
+            }
+            for copy in self.get_store().inspect(storage_id)
+        ]
+        return about
+
+    async def ainspect(self) -> dict[str, Any]:
+        """
+        See `inspect`.
+        """
+        return await in_thread(self.inspect)
+
+    # How it is done.
+
+    def _read(self) -> Loaded | None:
+        storage_id = self.session_key and self.storage_id(self.session_key)
+        if not storage_id:
+            return None
+        return self._usable(storage_id, self.get_store().get(storage_id))
+
+    def _usable(self, storage_id: str, found: Found | None) -> Loaded | None:
+        """
+        Return a live record with its contents; None if it is ended, expired or cannot be read.
+        """
+        if found is None or not _is_live(found.record):
+            return None
+        opened = self._engine().records.open(storage_id, found.record)
+        if opened is None:
+            return None
+        return self._remember(storage_id, found.record, found.token, opened)
+
+    def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
+        known = self._expiries.get(storage_id, 0)
+        age = self.get_expiry_age(expiry=opened.state.values.get("_session_expiry"))
+        self._expiries[storage_id] = max(known, record.expires_at, _now() + age)
+        return Loaded(record, token, opened.state, opened.data)
+
+    def _serialize(self, values: dict[Any, Any]) -> bytes:
+        codec = self._engine().records.codec
+        data = codec.dumps(values)
+        if any(type(key) is not str for key in values):
+            # JSON makes all keys text. What is compared and stamped must be what is read again.
+            normal = codec.loads(data)
+            values.clear()
+            values.update(normal)
+            data = codec.dumps(values)
+        return data
+
+    def _expires_at(self) -> int:
+        return _now() + self.get_expiry_age(expiry=self._session_cache.get("_session_expiry"))
+
+    def _insert(self, storage_id: str, data: bytes) -> None:
+        records, store = self._engine().records, self.get_store()
+        state = first_state(
+            dict(self._session_cache),
+            created_at=_now(),
+            expires_at=self._expires_at(),
+            tag=new_tag(),
+        )
+        record = records.seal(storage_id, state, data)
+        try:
+            token = store.add(storage_id, record)
+        except Conflict as conflict:
+            found = conflict.found
+            if found is None or found.record.ended or _is_live(found.record):
+                raise CreateError from None
+            token = self._replace_expired(storage_id, record, found)
+        self._loaded = self._remember(storage_id, record, token, Opened(state, data))
+
+    def _replace_expired(self, storage_id: str, record: Record, found: Found) -> Token:
+        try:
+            return self.get_store().replace(storage_id, record, found.token)
+        except Conflict:
+            raise CreateError from None
+
+    def _update(self, storage_id: str, data: bytes) -> None:
+        # A session that was cleared and refilled was never read.
+        loaded = self._loaded or self._read()
+        if loaded is None:
+            raise UpdateError
+        state = self._next_state(loaded, data)
+        if state is None:
+            self._loaded = loaded
+            return
+        records, store = self._engine().records, self.get_store()
+        record = records.seal(storage_id, state, data)
+        ours = state
+        for attempt in range(MAX_TRIES):
+            try:
+                token = store.replace(storage_id, record, loaded.token)
+            except Conflict as conflict:
+                current = self._usable(storage_id, conflict.found)
+                if current is None:
+                    raise UpdateError from None
+                loaded = current
+                state = merge(state, current.state)
+                data = records.codec.dumps(state.values)
+                record = records.seal(storage_id, state, data)
+                if record.version == current.record.version:
+                    # What we write is in there already.
+                    token = current.token
+                    break
+                _pause(attempt)
+            else:
+                break
+        else:
+            raise StoreUnavailable("A session kept changing while it was being saved.")
+        self._loaded = self._remember(storage_id, record, token, Opened(state, data))
+        if state is not ours:
+            self._show_changes_of_others(ours, state)
+
+    def _next_state(self, loaded: Loaded, data: bytes) -> State | None:
+        """
+        Return the state to write, or None if nothing needs to be written.
+        """
+        values = dict(self._session_cache)
+        codec = self._engine().records.codec
+        changed = changed_keys(codec, loaded.state, loaded.data, values, data)
+        expires_at = self._expires_at()
+        if changed is None and not self._was_cleared:
+            if expires_at - loaded.state.expires_at < self._touch_interval(expires_at):
+                return None
+            changed = set()
+        return next_state(
+            loaded.state,
+            values,
+            changed=changed or set(),
+            expires_at=expires_at,
+            tag=new_tag(),
+            cleared=self._was_cleared,
+        )
+
+    def _touch_interval(self, expires_at: int) -> int:
+        # An interval longer than the session lives would log active users out.
+        lifetime = max(expires_at - _now(), 0)
+        return max(1, min(self._engine().settings.touch_interval, lifetime // TOUCH_FRACTION))
+
+    def _show_changes_of_others(self, ours: State, merged: State) -> None:
+        """
+        Bring the session dict up to what was stored, key by key, so that objects that the user
+        holds on to stay the ones in the session.
+        """
+        for key in ours.values:
+            if key not in merged.values:
+                self._session_cache.pop(key, None)
+        for key, stamp in merged.stamps.items():
+            if ours.stamps.get(key) != stamp:
+                self._session_cache[key] = merged.values[key]
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _is_live(record: Record) -> bool:
+    return not record.ended and record.expires_at > time.time()
+
+
+def _pause(attempt: int) -> None:
+    # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)))  # noqa: S311
+
+
+def _forget_engines(*, setting: str, **kwargs: Any) -> None:
+    if setting.startswith(("DISTSESSION", "SESSION_", "SECRET_KEY")):
+        for engine in StoreBackedSession._engines.values():
+            engine.store.close()
+        StoreBackedSession._engines.clear()
+
+
+# After conf's own receiver, which is connected when conf is imported.
+setting_changed.connect(_forget_engines, dispatch_uid="django_distsession.backends")

@@ -1,0 +1,29 @@
+"""
+`SESSION_ENGINE = "django_distsession.backends.hybrid"`: memcached in front of CouchDB.
+"""
+
+from __future__ import annotations
+
+from .. import conf
+from ..stores.hybrid import HybridStore
+from .couchdb import CouchDBSession
+from .memcached import make_memcached_store
+from .records import Records
+
+
+class SessionStore(CouchDBSession):
+    """
+    A session in CouchDB, with a copy in memcached.
+    """
+
+    @classmethod
+    def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
+        """
+        Return the store of this engine.
+        """
+        return HybridStore(
+            make_memcached_store(settings, records.merge),
+            cls.make_couchdb_store(settings, records),
+            merge=records.merge,
+            revalidate_after=settings.hybrid.revalidate_after,
+        )

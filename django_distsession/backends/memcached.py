@@ -1,0 +1,46 @@
+"""
+`SESSION_ENGINE = "django_distsession.backends.memcached"`: sessions in replicated memcached.
+"""
+
+from __future__ import annotations
+
+from .. import conf
+from ..stores.base import Merge
+from ..stores.memcached import MemcachedStore
+from .base import StoreBackedSession
+from .records import Records
+
+
+def make_memcached_store(settings: conf.Settings, merge: Merge) -> MemcachedStore:
+    """
+    Return the store that `DISTSESSION["MEMCACHED"]` describes.
+    """
+    given = settings.memcached
+    if given is None:
+        raise conf.missing("MEMCACHED", "SERVERS")
+    return MemcachedStore(
+        given.servers,
+        namespace=settings.namespace,
+        merge=merge,
+        replicas=given.replicas,
+        quorum=given.quorum,
+        timeout=given.timeout,
+        connect_timeout=given.connect_timeout,
+        pool_size=given.pool_size,
+        retry_after=given.retry_after,
+        credentials=given.credentials,
+        tls_context=given.tls_context,
+    )
+
+
+class SessionStore(StoreBackedSession):
+    """
+    A session in memcached. Expired ones vanish by themselves.
+    """
+
+    @classmethod
+    def make_store(cls, settings: conf.Settings, records: Records) -> MemcachedStore:
+        """
+        Return the store of this engine.
+        """
+        return make_memcached_store(settings, records.merge)

@@ -1,0 +1,75 @@
+"""
+States and records: encoding one into the other, and merging records of one session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple
+
+from django.contrib.auth import SESSION_KEY as USER_KEY
+
+from .. import suspicious
+from ..codecs import BadPayload, Codec
+from ..state import State, merge
+from ..stores.base import Record
+
+
+class Opened(NamedTuple):
+    """
+    state: what a record says. data: its values as they are serialised in it.
+    """
+
+    state: State
+    data: bytes
+
+
+class Records:
+    """
+    Turns states into records and back, with one codec.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+
+    def seal(self, storage_id: str, state: State, data: bytes) -> Record:
+        """
+        Return the record of a state whose values are serialised in `data`.
+        """
+        version = state.version
+        user = state.values.get(USER_KEY)
+        return Record(
+            version,
+            state.expires_at,
+            state.created_at,
+            self.codec.encode(_context(storage_id, version), state, data),
+            None if user is None else str(user),
+        )
+
+    def open(self, storage_id: str, record: Record) -> Opened | None:
+        """
+        Return what is in a live record, or None, reported, if that cannot be read.
+        """
+        try:
+            return Opened(
+                *self.codec.decode(_context(storage_id, record.version), record.payload)
+            )
+        except BadPayload:
+            suspicious.report("A session that was altered or belongs elsewhere", "the store")
+            return None
+
+    def merge(self, storage_id: str, records: Sequence[Record]) -> Record | None:
+        """
+        Return the record of the merge of several live records; the stores are given this.
+        """
+        opened = [self.open(storage_id, record) for record in records]
+        states = [one.state for one in opened if one is not None]
+        if not states:
+            return None
+        merged = reduce(merge, states)
+        return self.seal(storage_id, merged, self.codec.dumps(merged.values))
+
+
+def _context(storage_id: str, version: tuple[int, str]) -> bytes:
+    return b"%b\n%d %b\n" % (storage_id.encode(), version[0], version[1].encode())

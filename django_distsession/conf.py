@@ -1,0 +1,497 @@
+"""
+The settings: read, completed with defaults and validated in this one place.
+
+`problems()` serves the system checks; `get()` everybody else. Nothing that a check lets pass fails
+later.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+NAME = "DISTSESSION"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    Something wrong in the settings.
+
+    code: such as "E003". setting: its full name. message: what is wrong and what to write.
+    """
+
+    code: str
+    setting: str
+    message: str
+
+
+UNKNOWN, BAD_VALUE, IMPOSSIBLE, MISSING = "E001", "E002", "E003", "E004"
+BAD_DATABASE, BAD_PATH = "E005", "E006"
+
+
+@dataclass(frozen=True, slots=True)
+class MemcachedSettings:
+    """
+    `DISTSESSION["MEMCACHED"]`. Times in seconds.
+    """
+
+    servers: tuple[str, ...]
+    replicas: int
+    quorum: int
+    timeout: float
+    connect_timeout: float
+    pool_size: int
+    retry_after: float
+    credentials: tuple[str, str] | None
+    tls_context: ssl.SSLContext | None
+
+
+@dataclass(frozen=True, slots=True)
+class CouchDBSettings:
+    """
+    `DISTSESSION["COUCHDB"]`. Times in seconds.
+    """
+
+    url: str
+    admin_url: str | None
+    database: str
+    create: bool
+    client: str | None
+    timeout: float
+    pool_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HybridSettings:
+    """
+    `DISTSESSION["HYBRID"]`. Times in seconds.
+    """
+
+    revalidate_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    `DISTSESSION`. Sections that the engine in use does not need may be None.
+    """
+
+    namespace: str
+    hash_keys: bool
+    codec: str
+    touch_interval: int
+    on_unavailable: str
+    memcached: MemcachedSettings | None
+    couchdb: CouchDBSettings | None
+    hybrid: HybridSettings
+
+
+# A rule returns what to write instead, or None for a value that is right.
+Rule = Callable[[Any], str | None]
+
+
+def _is(kind: type, text: str) -> Rule:
+    # bool is an int in Python, but no number of anything.
+    return lambda value: (
+        None
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        else text
+    )
+
+
+def _seconds(value: Any) -> str | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+    return None if good else "a number of seconds greater than 0"
+
+
+def _not_negative(value: Any) -> str | None:
+    return None if value == 0 and not isinstance(value, bool) else _seconds(value)
+
+
+def _count(value: Any) -> str | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return None if good else "a whole number, 1 or more"
+
+
+def _whole_seconds(value: Any) -> str | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return None if good else "a whole number of seconds, 0 or more"
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) and value else "a string that is not empty"
+
+
+def _optional(rule: Rule) -> Rule:
+    def check(value: Any) -> str | None:
+        wanted = None if value is None else rule(value)
+        return wanted and f"{wanted}, or None"
+
+    return check
+
+
+def _one_of(*choices: str) -> Rule:
+    text = " or ".join(f'"{choice}"' for choice in choices)
+    return lambda value: None if value in choices else text
+
+
+def _namespace(value: Any) -> str | None:
+    good = isinstance(value, str) and re.fullmatch(r"[!-~]{1,100}", value)
+    return None if good else "1 to 100 ASCII characters, no spaces"
+
+
+def _dotted_path(value: Any) -> str | None:
+    good = isinstance(value, str) and "." in value
+    return None if good else 'a dotted path such as "package.module.name"'
+
+
+SERVERS_TEXT = (
+    'a list of "host:port", "[ipv6 address]:port" or "/path/of/a/socket", each server once'
+)
+
+
+def _servers(value: Any) -> str | None:
+    if not isinstance(value, list | tuple) or not value:
+        return SERVERS_TEXT
+    good = all(isinstance(server, str) and _is_server(server) for server in value)
+    return None if good and len(set(value)) == len(value) else SERVERS_TEXT
+
+
+def _is_server(server: str) -> bool:
+    if server.startswith(("/", "unix:/")):
+        return True
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5})", server)
+    return bool(match) and 0 < int(match[2]) < 65536
+
+
+URL_TEXT = 'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://'
+
+
+def _url(value: Any) -> str | None:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        good = (
+            parts is not None
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not parts.query
+            and not parts.fragment
+        )
+    except ValueError:
+        good = False
+    return None if good else URL_TEXT
+
+
+TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
+TLS_TEXT = (
+    "True, an ssl.SSLContext, or a dict with the paths of existing files under "
+    '"CA_FILE", "CERT_FILE" and "KEY_FILE" (each may be left out)'
+)
+
+
+def _tls(value: Any) -> str | None:
+    if value is True or isinstance(value, ssl.SSLContext):
+        return None
+    good = (
+        isinstance(value, Mapping)
+        and set(value) <= TLS_FILES
+        and all(isinstance(path, str | Path) and Path(path).is_file() for path in value.values())
+    )
+    return None if good else TLS_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    One setting: its default and what it may be.
+    """
+
+    default: Any
+    rule: Rule
+
+
+REQUIRED: Any = object()
+
+SCHEMA: dict[str, dict[str, Option]] = {
+    "": {
+        "NAMESPACE": Option(None, _optional(_namespace)),
+        "HASH_KEYS": Option(True, _is(bool, "True or False")),
+        "CODEC": Option("django_distsession.codecs.SignedCodec", _dotted_path),
+        "TOUCH_INTERVAL": Option(300, _whole_seconds),
+        "ON_UNAVAILABLE": Option("raise", _one_of("raise", "anonymous")),
+    },
+    "MEMCACHED": {
+        "SERVERS": Option(REQUIRED, _servers),
+        "REPLICAS": Option(None, _optional(_count)),
+        "QUORUM": Option(1, _count),
+        "TIMEOUT": Option(0.25, _seconds),
+        "CONNECT_TIMEOUT": Option(0.25, _seconds),
+        "POOL_SIZE": Option(32, _count),
+        "RETRY_AFTER": Option(1.0, _seconds),
+        "USERNAME": Option(None, _optional(_text)),
+        "PASSWORD": Option(None, _optional(_text)),
+        "TLS": Option(None, _optional(_tls)),
+    },
+    "COUCHDB": {
+        "URL": Option(REQUIRED, _url),
+        "ADMIN_URL": Option(None, _optional(_url)),
+        "DATABASE": Option(None, _optional(_text)),
+        "CREATE": Option(True, _is(bool, "True or False")),
+        "CLIENT": Option(None, _optional(_dotted_path)),
+        "TIMEOUT": Option(2.0, _seconds),
+        "POOL_SIZE": Option(32, _count),
+    },
+    "HYBRID": {
+        "REVALIDATE_AFTER": Option(300, _not_negative),
+    },
+}
+
+ENGINES: dict[str, Sequence[str]] = {
+    "django_distsession.backends.memcached": ("MEMCACHED",),
+    "django_distsession.backends.couchdb": ("COUCHDB",),
+    "django_distsession.backends.hybrid": ("MEMCACHED", "COUCHDB"),
+}
+
+
+def full_name(section: str, key: str = "") -> str:
+    """
+    Return a setting's name as a user writes it.
+    """
+    return NAME + "".join(f'["{part}"]' for part in (section, key) if part)
+
+
+class _Reader:
+    """
+    Reads the raw settings once, noting problems instead of raising.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        raw = getattr(settings, NAME, {})
+        if not isinstance(raw, Mapping):
+            self.add(BAD_VALUE, NAME, "must be a dict.")
+            raw = {}
+        sections = {section: raw.get(section, {}) for section in SCHEMA if section}
+        top = {key: value for key, value in raw.items() if key not in sections}
+        self.given: dict[str, Mapping[str, Any]] = {"": top, **sections}
+        for section in sections:
+            if not isinstance(self.given[section], Mapping):
+                self.add(BAD_VALUE, full_name(section), "must be a dict.")
+                self.given[section] = {}
+        self.values = {section: dict(self._section(section)) for section in SCHEMA}
+
+    def add(self, code: str, setting: str, message: str) -> None:
+        self.problems.append(Problem(code, setting, f"{setting} {message}"))
+
+    def _section(self, section: str) -> Iterator[tuple[str, Any]]:
+        options, given = SCHEMA[section], self.given[section]
+        for key in given:
+            if key not in options:
+                known = ", ".join([*options, *([] if section else [s for s in SCHEMA if s])])
+                self.add(
+                    UNKNOWN, full_name(section, str(key)), f"is no setting. There are: {known}."
+                )
+        for key, option in options.items():
+            value = given.get(key, option.default)
+            if value is REQUIRED:
+                if self._is_needed(section):
+                    self.add(
+                        MISSING,
+                        full_name(section, key),
+                        f"must be set for this SESSION_ENGINE: {option.rule(None)}.",
+                    )
+                value = None
+            elif wanted := option.rule(value):
+                self.add(BAD_VALUE, full_name(section, key), f"must be {wanted}.")
+                value = None if option.default is REQUIRED else option.default
+            yield key, value
+
+    def _is_needed(self, section: str) -> bool:
+        if section == "COUCHDB" and self.given[section].get("CLIENT"):
+            return False
+        return bool(self.given[section]) or section in ENGINES.get(settings.SESSION_ENGINE, ())
+
+    def memcached(self) -> MemcachedSettings | None:
+        values = self.values["MEMCACHED"]
+        if values["SERVERS"] is None:
+            return None
+        servers = tuple(values["SERVERS"])
+        replicas = values["REPLICAS"] or min(2, len(servers))
+        if replicas > len(servers):
+            self.add(
+                IMPOSSIBLE,
+                full_name("MEMCACHED", "REPLICAS"),
+                f"is {replicas}, but there are only {len(servers)} SERVERS. "
+                f"Write {len(servers)} or less.",
+            )
+        if values["QUORUM"] > replicas:
+            self.add(
+                IMPOSSIBLE,
+                full_name("MEMCACHED", "QUORUM"),
+                f"is {values['QUORUM']}, more than the {replicas} replicas of a session. "
+                f"Write {replicas} or less.",
+            )
+        username, password = values["USERNAME"], values["PASSWORD"]
+        if (username is None) != (password is None):
+            absent = "USERNAME" if username is None else "PASSWORD"
+            self.add(
+                IMPOSSIBLE,
+                full_name("MEMCACHED", absent),
+                "must be set too: memcached's authentication takes both.",
+            )
+        return MemcachedSettings(
+            servers,
+            replicas,
+            values["QUORUM"],
+            values["TIMEOUT"],
+            values["CONNECT_TIMEOUT"],
+            values["POOL_SIZE"],
+            values["RETRY_AFTER"],
+            (username, password) if username and password else None,
+            self._tls_context(values["TLS"]),
+        )
+
+    def _tls_context(self, tls: Any) -> ssl.SSLContext | None:
+        if tls is None or isinstance(tls, ssl.SSLContext):
+            return tls
+        files = {} if tls is True else tls
+        try:
+            context = ssl.create_default_context(cafile=files.get("CA_FILE"))
+            if files.get("CERT_FILE"):
+                context.load_cert_chain(files["CERT_FILE"], files.get("KEY_FILE"))
+        except (ssl.SSLError, OSError) as error:
+            self.add(
+                IMPOSSIBLE,
+                full_name("MEMCACHED", "TLS"),
+                f"names files that cannot be used ({error.strerror or type(error).__name__}).",
+            )
+            return None
+        return context
+
+    def couchdb(self) -> CouchDBSettings | None:
+        values = self.values["COUCHDB"]
+        if values["URL"] is None and values["CLIENT"] is None:
+            return None
+        database = values["DATABASE"] or settings.SESSION_COOKIE_NAME.lower()
+        if not is_database_name(database):
+            origin = (
+                "is" if values["DATABASE"] else "is not set, and the session cookie's name would be"
+            )
+            self.add(
+                BAD_DATABASE,
+                full_name("COUCHDB", "DATABASE"),
+                f"{origin} {database!r}, which CouchDB refuses as the name of a database: a "
+                "lower-case letter, then lower-case letters, digits and _ $ ( ) + - /. "
+                f'Write "{suggest_database_name(database)}", for example.',
+            )
+        if values["CLIENT"]:
+            self._import("COUCHDB", "CLIENT", values["CLIENT"])
+        return CouchDBSettings(
+            values["URL"] or "",
+            values["ADMIN_URL"],
+            database,
+            values["CREATE"],
+            values["CLIENT"],
+            values["TIMEOUT"],
+            values["POOL_SIZE"],
+        )
+
+    def _import(self, section: str, key: str, path: str) -> None:
+        try:
+            found = import_string(path)
+        except ImportError as error:
+            self.add(BAD_PATH, full_name(section, key), f"cannot be imported: {error}.")
+        else:
+            if not callable(found):
+                self.add(BAD_PATH, full_name(section, key), f"names {path}, which is no callable.")
+
+    def read(self) -> Settings:
+        values = self.values[""]
+        namespace = values["NAMESPACE"] or settings.SESSION_COOKIE_NAME.lower()
+        if wanted := _namespace(namespace):
+            self.add(
+                BAD_VALUE,
+                full_name("NAMESPACE"),
+                f"is not set, and the session cookie's name will not do. Write {wanted}.",
+            )
+        self._import("", "CODEC", values["CODEC"])
+        return Settings(
+            namespace,
+            values["HASH_KEYS"],
+            values["CODEC"],
+            values["TOUCH_INTERVAL"],
+            values["ON_UNAVAILABLE"],
+            self.memcached(),
+            self.couchdb(),
+            HybridSettings(self.values["HYBRID"]["REVALIDATE_AFTER"]),
+        )
+
+
+def missing(section: str, key: str) -> ImproperlyConfigured:
+    """
+    Return the error for an engine whose section is not there.
+    """
+    return ImproperlyConfigured(
+        f"{full_name(section, key)} must be set for this session engine: "
+        f"{SCHEMA[section][key].rule(None)}."
+    )
+
+
+DATABASE_NAME = re.compile(r"[a-z][a-z0-9_$()+/-]{0,237}")
+
+
+def is_database_name(name: str) -> bool:
+    """
+    Whether CouchDB takes this as the name of a database.
+    """
+    return bool(DATABASE_NAME.fullmatch(name))
+
+
+def suggest_database_name(name: str) -> str:
+    """
+    Return a name that CouchDB takes and that is as near as possible to `name`.
+    """
+    cleaned = re.sub(r"[^a-z0-9_$()+/-]", "-", name.lower())
+    return re.sub(r"^[^a-z]+", "", cleaned)[:238] or "sessions"
+
+
+def problems() -> list[Problem]:
+    """
+    Return everything that is wrong with the settings.
+    """
+    reader = _Reader()
+    reader.read()
+    return reader.problems
+
+
+@cache
+def get() -> Settings:
+    """
+    Return the settings. `ImproperlyConfigured`, naming each setting, if something is wrong.
+    """
+    reader = _Reader()
+    read = reader.read()
+    if reader.problems:
+        raise ImproperlyConfigured(" ".join(problem.message for problem in reader.problems))
+    return read
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in (NAME, "SESSION_COOKIE_NAME", "SESSION_ENGINE"):
+        get.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_distsession.conf")

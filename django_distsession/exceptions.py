@@ -1,0 +1,42 @@
+"""
+The errors that users of the package may meet. Neither Django nor a store is imported here.
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """
+    Base of everything that a store raises on purpose.
+    """
+
+
+class StoreUnavailable(StoreError):
+    """
+    The store could not be reached, or too few of its servers answered. The session is as it was.
+
+    It says nothing about whether the session exists, so nobody may be logged out because of it.
+    """
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """
+    The store answered, but does not let us work: a missing right, database or password.
+
+    Retrying does not help; the message says what an operator has to do.
+    """
+
+
+class RecordTooLarge(StoreError):
+    """
+    A session is larger than the store takes. The session stored before is untouched.
+    """
+
+    def __init__(self, size: int, limit: int | None, store: str) -> None:
+        self.size = size
+        self.limit = limit
+        at_most = "its limit" if limit is None else f"its limit of {limit:,} bytes"
+        super().__init__(
+            f"A session of {size:,} bytes is larger than {store} takes ({at_most}). "
+            "Keep large data elsewhere and its id in the session, or raise the server's limit."
+        )

@@ -1,0 +1,195 @@
+"""
+A session as a last-writer-wins map, and `merge`, which brings any two copies of it together.
+
+This is a state-based CRDT (Shapiro, Preguiça, Baquero, Zawirski: "Conflict-free replicated data
+types", 2011) over Lamport time-stamps ("Time, clocks, and the ordering of events in a distributed
+system", 1978). Everything here is pure: no I/O, no clock, no Django, no encoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+from typing import Any, NamedTuple
+
+# A removed key has to be remembered, lest an old copy bring it back. Past this many, the older
+# half is folded into `State.cleared`.
+MAX_REMOVED = 32
+
+TAG_BYTES = 6
+
+
+class Stamp(NamedTuple):
+    """
+    A Lamport time: when a save happened, as far as the saves that it knew of are concerned.
+
+    generation: one more than the highest that the save had seen.
+    tag: 8 random characters, so that two saves of one generation differ and have an order.
+    """
+
+    generation: int
+    tag: str
+
+
+NEVER = Stamp(0, "")
+
+# No save stamps higher, so a version alone tells that nothing follows. 2**53 - 1 is the largest
+# integer that CouchDB's JavaScript keeps exact.
+ENDED_GENERATION = 2**53 - 1
+
+
+def new_tag() -> str:
+    """
+    Return a tag for one save.
+    """
+    return token_urlsafe(TAG_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """
+    What is known of one session.
+
+    values: the session's top-level keys and values.
+    stamps: for each key of `values`, the stamp of the save that wrote it.
+    removed: for each removed key, the stamp of the save that removed it.
+    cleared: everything stamped lower is gone.
+    saved: the stamp of the latest save, which also set `expires_at`. No stamp in here is higher.
+    created_at, expires_at: seconds since the epoch.
+    ended: logged out, flushed or deleted. An ended state has no values and never gets any.
+    """
+
+    values: Mapping[Hashable, Any]
+    stamps: Mapping[Hashable, Stamp]
+    created_at: int
+    expires_at: int
+    saved: Stamp
+    removed: Mapping[Hashable, Stamp] = field(default_factory=dict)
+    cleared: Stamp = NEVER
+    ended: bool = False
+
+    @property
+    def version(self) -> Stamp:
+        """
+        The name of this state: equal versions mean equal states.
+
+        It is made of the stamps alone, since a key and a stamp determine a value, so whoever
+        merges the same copies arrives at the same version.
+        """
+        if self.ended:
+            return Stamp(ENDED_GENERATION, f"{self.expires_at:x}")
+        stamps = [f"{key!r}={g}.{t}" for key, (g, t) in self.stamps.items()]
+        stamps += [f"{key!r}-{g}.{t}" for key, (g, t) in self.removed.items()]
+        stamps.sort()
+        stamps.append(f"{self.created_at} {self.saved} {self.cleared}")
+        digest = hashlib.blake2b("\n".join(stamps).encode("utf-8", "surrogatepass"), digest_size=6)
+        return Stamp(self.saved.generation, urlsafe_b64encode(digest.digest()).decode())
+
+
+def tombstone(expires_at: int) -> State:
+    """
+    Return the state of an ended session, to be remembered until `expires_at`.
+    """
+    return State({}, {}, expires_at, expires_at, NEVER, ended=True)
+
+
+def first_state(
+    values: Mapping[Hashable, Any], *, created_at: int, expires_at: int, tag: str
+) -> State:
+    """
+    Return the state of a session that is saved for the first time.
+    """
+    stamp = Stamp(1, tag)
+    return State(values, dict.fromkeys(values, stamp), created_at, expires_at, stamp)
+
+
+def next_state(
+    base: State,
+    values: Mapping[Hashable, Any],
+    *,
+    changed: Collection[Hashable],
+    expires_at: int,
+    tag: str,
+    cleared: bool = False,
+) -> State:
+    """
+    Return the state that a save makes of the state `base` which it had loaded.
+
+    values: the session as it is to be.
+    changed: those of its keys whose values differ from `base`; what is in `base` and not in
+        `values` counts as removed.
+    cleared: whether the session was emptied on the way. Then nothing of what others write without
+        knowing of this save outlives it, unless they stamp higher.
+    """
+    stamp = Stamp(base.saved.generation + 1, tag)
+    if cleared:
+        stamps = dict.fromkeys(values, stamp)
+        return State(values, stamps, base.created_at, expires_at, stamp, cleared=stamp)
+    stamps = {
+        key: stamp if key in changed or key not in base.stamps else base.stamps[key]
+        for key in values
+    }
+    removed = {key: at for key, at in base.removed.items() if key not in values}
+    removed |= {key: stamp for key in base.values if key not in values}
+    state = State(values, stamps, base.created_at, expires_at, stamp, removed, base.cleared)
+    return _forget_removed(state, tag) if len(removed) > MAX_REMOVED else state
+
+
+def _forget_removed(state: State, tag: str) -> State:
+    """
+    Fold the older half of the removed keys into `cleared`, so that they cannot pile up.
+
+    The floor is a generation well below the present one, hence changes of concurrent saves
+    outlive it. Values from below the floor are stamped anew at the floor, still below everything
+    that is recent, and with the tag of this save, so that key and stamp still name one value.
+    """
+    generations = sorted(at.generation for at in state.removed.values())
+    floor = min(generations[len(generations) // 2] + 1, state.saved.generation)
+    cleared = max(state.cleared, Stamp(floor, ""))
+    restamped = Stamp(cleared.generation, tag)
+    return State(
+        state.values,
+        {key: at if at >= cleared else restamped for key, at in state.stamps.items()},
+        state.created_at,
+        state.expires_at,
+        state.saved,
+        {key: at for key, at in state.removed.items() if at >= cleared},
+        cleared,
+    )
+
+
+def merge(a: State, b: State) -> State:
+    """
+    Return the least state that holds what both copies know.
+
+    Commutative, associative and idempotent; ended beats live; for each key the higher stamp wins.
+    """
+    if a.ended or b.ended:
+        return max((s for s in (a, b) if s.ended), key=lambda s: s.expires_at)
+    cleared = max(a.cleared, b.cleared)
+    newest: dict[Hashable, Stamp] = {}
+    for known in (a.stamps, b.stamps, a.removed, b.removed):
+        for key, at in known.items():
+            if at >= cleared and at >= newest.get(key, NEVER):
+                newest[key] = at
+    values: dict[Hashable, Any] = {}
+    removed: dict[Hashable, Stamp] = {}
+    # In the order of the saves, so that whoever merges writes the same bytes.
+    for key, at in sorted(newest.items(), key=lambda entry: (entry[1], repr(entry[0]))):
+        if at in (a.removed.get(key), b.removed.get(key)):
+            removed[key] = at
+        else:
+            values[key] = (a if a.stamps.get(key) == at else b).values[key]
+    latest = a if a.saved >= b.saved else b
+    return State(
+        values,
+        {key: newest[key] for key in values},
+        min(a.created_at, b.created_at),
+        latest.expires_at,
+        latest.saved,
+        removed,
+        cleared,
+    )

@@ -1,0 +1,186 @@
+"""
+What a store is: the contract between the session engines and the places where records live.
+
+A store knows records, versions and tokens. It does not know Django, nor what is in a payload: it
+is given `merge` to bring differing copies of one session together.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..exceptions import StoreError
+from ..state import ENDED_GENERATION, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    One state of one session as a store holds it. An ended session's record is its tombstone.
+
+    payload: the encoded state; empty for a tombstone.
+    user: the id of the user who is logged in, as text.
+    created_at, expires_at: seconds since the epoch.
+
+    The rest is what a copy in a cache remembers of the durable store behind it.
+    origin: the durable store's token for the record that this was copied from; "" if none.
+    checked_at: when the durable store last confirmed it, in seconds since the epoch.
+    unsynced: whether the durable store has yet to be told of it.
+    """
+
+    version: Stamp
+    expires_at: int
+    created_at: int
+    payload: bytes = b""
+    user: str | None = None
+    ended: bool = False
+    origin: str = ""
+    checked_at: int = 0
+    unsynced: bool = False
+
+    @classmethod
+    def tombstone(cls, expires_at: int) -> Record:
+        """
+        Return the record that an ended session leaves behind until `expires_at`.
+        """
+        version = Stamp(ENDED_GENERATION, f"{expires_at:x}")
+        return cls(version, expires_at, expires_at, ended=True)
+
+
+# What a store needs to compare and swap. Opaque to everybody but the store that made it.
+Token = Any
+
+# Brings differing live copies of one session together. None when not one of them can be decoded.
+Merge = Callable[[str, Sequence[Record]], "Record | None"]
+
+
+class Found(NamedTuple):
+    """
+    A record, and the token with which exactly this record can be replaced.
+    """
+
+    record: Record
+    token: Token
+
+
+class Conflict(StoreError):
+    """
+    The record moved on since the token was handed out.
+
+    found: what the store holds now, so that the caller merges without another read; None where
+        it holds nothing any more.
+    """
+
+    def __init__(self, found: Found | None) -> None:
+        self.found = found
+        super().__init__("The session was changed by another request.")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """
+    Where a session lives, for people: what one server holds of it.
+
+    place: the server, without credentials.
+    condition: "live", "ended", "absent" or "unavailable".
+    """
+
+    store: str
+    place: str
+    condition: str
+    version: Stamp | None = None
+    replica: bool = True
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Store(ABC):
+    """
+    Where records live. Safe to share between threads and across `fork`.
+
+    Every method raises `StoreUnavailable` when the store cannot be reached, and then nothing is
+    known of whether a write took place: repeating it is always safe.
+    """
+
+    @abstractmethod
+    def get(self, storage_id: str) -> Found | None:
+        """
+        Return what is stored, tombstones and expired records included, or None.
+
+        None means that the store answered and holds nothing that can be read.
+        """
+
+    @abstractmethod
+    def add(self, storage_id: str, record: Record) -> Token:
+        """
+        Store the first record of a session. `Conflict` if there is one, `RecordTooLarge`.
+        """
+
+    @abstractmethod
+    def replace(self, storage_id: str, record: Record, token: Token) -> Token:
+        """
+        Replace the record that came with `token`. `Conflict` if it moved on, `RecordTooLarge`.
+
+        When this returns, every later read sees the record, or a merge that contains it.
+        """
+
+    @abstractmethod
+    def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
+        """
+        Put a tombstone in place of whatever is stored, to last until `expires_at`.
+
+        token: where the caller has one, it may save the store a read.
+        """
+
+    @abstractmethod
+    def inspect(self, storage_id: str) -> list[Copy]:
+        """
+        Tell which servers hold which copy. Never raises for a server that is down.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """
+        Close all connections. The store may be used again afterwards.
+        """
+
+
+class CacheStore(Store):
+    """
+    A store that may stand in front of a durable one: it keeps `origin` and what follows it.
+    """
+
+    @abstractmethod
+    def discard(self, storage_id: str) -> None:
+        """
+        Forget a session without a trace, wherever it can be reached.
+        """
+
+
+@dataclass(slots=True)
+class Cleared:
+    """
+    What a garbage collection did.
+
+    seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
+    server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
+    """
+
+    seen: int = 0
+    purged: int = 0
+    deleted: int = 0
+    skipped: int = 0
+
+
+class DurableStore(Store):
+    """
+    A store that keeps expired records until somebody collects them.
+    """
+
+    @abstractmethod
+    def clear_expired(self) -> Cleared:
+        """
+        Remove expired records and tombstones for good.
+        """

@@ -1,0 +1,78 @@
+"""
+A record as a CouchDB document, and back.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from typing import Any
+
+from ...state import Stamp
+from ..base import Record
+
+TYPE = "session"
+
+
+class ForeignDocument(Exception):
+    """
+    Not a session's document, or one that lost its fields.
+    """
+
+
+def to_document(storage_id: str, record: Record, rev: str | None, *, as_json: bool) -> dict[str, Any]:
+    """
+    Return the document of a record.
+
+    rev: the revision that it replaces, None for a new one.
+    as_json: the payload is a JSON object, whose fields become the document's own.
+    """
+    document: dict[str, Any] = {
+        "_id": storage_id,
+        "type": TYPE,
+        "version": list(record.version),
+        "user": record.user,
+        "created_at": record.created_at,
+        "updated_at": int(time.time()),
+        "expires_at": record.expires_at,
+        "ended": record.ended,
+    }
+    if rev:
+        document["_rev"] = rev
+    if record.ended:
+        document["data"] = None
+    elif as_json:
+        document |= json.loads(record.payload)
+    else:
+        document["data"] = base64.b64encode(record.payload).decode()
+    return document
+
+
+def to_record(document: dict[str, Any], *, as_json: bool) -> Record:
+    """
+    Undo `to_document`. `ForeignDocument` if that is not possible.
+    """
+    try:
+        if document["type"] != TYPE:
+            raise ForeignDocument
+        ended = document["ended"] is True
+        generation, tag = document["version"]
+        return Record(
+            Stamp(int(generation), str(tag)),
+            int(document["expires_at"]),
+            int(document["created_at"]),
+            b"" if ended else _payload(document, as_json),
+            document["user"],
+            ended,
+        )
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise ForeignDocument from error
+
+
+def _payload(document: dict[str, Any], as_json: bool) -> bytes:
+    if as_json:
+        payload = {"data": document["data"], "stamps": document["stamps"]}
+        return json.dumps(payload, separators=(",", ":")).encode()
+    return base64.b64decode(document["data"], validate=True)

@@ -1,0 +1,80 @@
+"""
+Real servers for the whole run, and a namespace and a database of its own for each test.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import httpx
+import pytest
+from django.core.signals import setting_changed  # noqa: F401  (Django must be set up by now)
+
+from django_distsession.backends.base import StoreBackedSession
+from testproject.servers import CouchDBServer, MemcachedNode, couchdb_server, memcached_nodes
+
+ENGINES = ("memcached", "couchdb", "hybrid")
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[list[MemcachedNode]]:
+    with memcached_nodes(3) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def couchdb() -> Iterator[CouchDBServer]:
+    with couchdb_server() as running:
+        yield running
+
+
+@pytest.fixture
+def configure(settings: Any) -> Callable[..., None]:
+    """
+    Return a function that merges its arguments into DISTSESSION, section by section.
+    """
+
+    def change(**sections: Any) -> None:
+        merged = dict(settings.DISTSESSION)
+        for name, value in sections.items():
+            old = merged.get(name)
+            merged[name] = {**old, **value} if isinstance(value, dict) and old else value
+        settings.DISTSESSION = merged
+
+    return change
+
+
+@pytest.fixture
+def distsession(
+    settings: Any, nodes: list[MemcachedNode], couchdb: CouchDBServer
+) -> Iterator[dict[str, Any]]:
+    """
+    Point the settings at the servers, under a name that no other test uses.
+    """
+    name = f"t{uuid.uuid4().hex}"
+    settings.DISTSESSION = {
+        "NAMESPACE": name,
+        "MEMCACHED": {"SERVERS": [node.address for node in nodes], "RETRY_AFTER": 0.05},
+        "COUCHDB": {"URL": couchdb.url, "DATABASE": name},
+    }
+    yield settings.DISTSESSION
+    httpx.delete(f"{couchdb.url}/{name}")
+
+
+def engine_class(settings: Any, name: str) -> type[StoreBackedSession]:
+    settings.SESSION_ENGINE = f"django_distsession.backends.{name}"
+    store: type[StoreBackedSession] = import_module(settings.SESSION_ENGINE).SessionStore
+    return store
+
+
+@pytest.fixture(params=ENGINES)
+def session_class(
+    request: pytest.FixtureRequest, settings: Any, distsession: dict[str, Any]
+) -> type[StoreBackedSession]:
+    """
+    Each engine's SessionStore in turn, in use by the middleware too.
+    """
+    return engine_class(settings, request.param)
