@@ -28,17 +28,17 @@ from django.utils.module_loading import import_string
 
 from .. import conf
 from ..exceptions import StoreUnavailable
-from ..state import State, first_state, merge, new_tag, next_state
+from ..state import State, first_state, new_tag
 from ..stores.base import Conflict, Found, Record, Store, Token
-from .changes import changed_keys
+from .changes import Change, find_change
 from .records import Opened, Records
 from .threads import in_thread
 
 logger = logging.getLogger("django_distsession.sessions")
 
 # A save that loses this many times in a row gives up.
-MAX_TRIES = 12
-FIRST_PAUSE = 0.002
+MAX_TRIES = 30
+FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
 # A tombstone outlives its session by this, in seconds: a request under way may just have extended
@@ -47,6 +47,8 @@ TOMBSTONE_MARGIN = 3600
 
 # However short a session lives, its expiry is exact to this fraction of its age.
 TOUCH_FRACTION = 10
+
+MISSING = object()
 
 WELL_FORMED_KEY = re.compile(r"[a-z0-9]{8,128}")
 
@@ -388,74 +390,61 @@ class StoreBackedSession(SessionBase):
         loaded = self._loaded or self._read()
         if loaded is None:
             raise UpdateError
-        state = self._next_state(loaded, data)
-        if state is None:
+        change = self._change(loaded, data)
+        expires_at = self._expires_at()
+        if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
-        records, store = self._engine().records, self.get_store()
-        record = records.seal(storage_id, state, data)
-        ours = state
         for attempt in range(MAX_TRIES):
+            state = change.apply(loaded.state, expires_at=expires_at)
             try:
-                token = store.replace(storage_id, record, loaded.token)
+                self._loaded = self._replace(storage_id, state, loaded.token)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
                     raise UpdateError from None
                 loaded = current
-                state = merge(state, current.state)
-                data = records.codec.dumps(state.values)
-                record = records.seal(storage_id, state, data)
-                if record.version == current.record.version:
-                    # What we write is in there already.
-                    token = current.token
-                    break
                 _pause(attempt)
             else:
-                break
-        else:
-            raise StoreUnavailable("A session kept changing while it was being saved.")
-        self._loaded = self._remember(storage_id, record, token, Opened(state, data))
-        if state is not ours:
-            self._show_changes_of_others(ours, state)
+                self._show(state, change)
+                return
+        raise StoreUnavailable("A session kept changing while it was being saved.")
 
-    def _next_state(self, loaded: Loaded, data: bytes) -> State | None:
-        """
-        Return the state to write, or None if nothing needs to be written.
-        """
-        values = dict(self._session_cache)
+    def _replace(self, storage_id: str, state: State, token: Token) -> Loaded:
+        records = self._engine().records
+        opened = Opened(state, records.codec.dumps(state.values))
+        record = records.seal(storage_id, state, opened.data)
+        token = self.get_store().replace(storage_id, record, token)
+        return self._remember(storage_id, record, token, opened)
+
+    def _change(self, loaded: Loaded, data: bytes) -> Change:
+        values = self._session_cache
+        if self._was_cleared:
+            return Change(dict(values), (), cleared=True)
         codec = self._engine().records.codec
-        changed = changed_keys(codec, loaded.state, loaded.data, values, data)
-        expires_at = self._expires_at()
-        if changed is None and not self._was_cleared:
-            if expires_at - loaded.state.expires_at < self._touch_interval(expires_at):
-                return None
-            changed = set()
-        return next_state(
-            loaded.state,
-            values,
-            changed=changed or set(),
-            expires_at=expires_at,
-            tag=new_tag(),
-            cleared=self._was_cleared,
-        )
+        return find_change(codec, loaded.state, loaded.data, values, data)
+
+    def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
+        return expires_at - loaded.state.expires_at >= self._touch_interval(expires_at)
 
     def _touch_interval(self, expires_at: int) -> int:
         # An interval longer than the session lives would log active users out.
         lifetime = max(expires_at - _now(), 0)
         return max(1, min(self._engine().settings.touch_interval, lifetime // TOUCH_FRACTION))
 
-    def _show_changes_of_others(self, ours: State, merged: State) -> None:
+    def _show(self, state: State, change: Change) -> None:
         """
-        Bring the session dict up to what was stored, key by key, so that objects that the user
-        holds on to stay the ones in the session.
+        Bring the session dict up to what was stored, so that it shows what others changed.
+
+        Values that this request set or that did not change stay the same objects, since its code
+        may hold on to them.
         """
-        for key in ours.values:
-            if key not in merged.values:
-                self._session_cache.pop(key, None)
-        for key, stamp in merged.stamps.items():
-            if ours.stamps.get(key) != stamp:
-                self._session_cache[key] = merged.values[key]
+        shown = self._session_cache
+        for key in [key for key in shown if key not in state.values]:
+            del shown[key]
+        for key, value in state.values.items():
+            if key not in change.values and shown.get(key, MISSING) != value:
+                shown[key] = value
 
 
 def _now() -> int:

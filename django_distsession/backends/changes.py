@@ -1,47 +1,76 @@
 """
-Which keys of a session changed since it was loaded.
+What a request changed in a session, so that it can be applied to whatever the session is by now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..codecs import Codec
-from ..state import State
+from ..state import State, new_tag, next_state
 
 # Cannot change in place, so comparing with the loaded value tells all.
 ATOMS = (str, int, float, bool, bytes, type(None))
 
 
-def changed_keys(
-    codec: Codec, base: State, base_data: bytes, values: Mapping[Hashable, Any], data: bytes
-) -> set[Hashable] | None:
+@dataclass(frozen=True, slots=True)
+class Change:
     """
-    Return the keys of `values` that are new or differ from `base`; None if nothing at all does,
-    no key removed either.
+    values: the keys that were set, with their new values. removed: the keys that were taken away.
+    cleared: whether the session was emptied first; then `values` is all that it is to hold.
+    """
+
+    values: Mapping[Hashable, Any]
+    removed: Collection[Hashable]
+    cleared: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.removed or self.cleared)
+
+    def apply(self, base: State, *, expires_at: int) -> State:
+        """
+        Return the state that a save of this change makes of `base`.
+        """
+        values = {} if self.cleared else dict(base.values)
+        values |= self.values
+        for key in self.removed:
+            values.pop(key, None)
+        return next_state(
+            base,
+            values,
+            changed=self.values.keys(),
+            expires_at=expires_at,
+            tag=new_tag(),
+            cleared=self.cleared,
+        )
+
+
+def find_change(
+    codec: Codec, base: State, base_data: bytes, values: Mapping[Hashable, Any], data: bytes
+) -> Change:
+    """
+    Return what makes `values` of the values of `base`.
 
     base_data, data: what `base.values` and `values` are serialised to. Values that can change in
     place are compared with what `base_data` says, since the loaded objects may have changed.
     """
     if data == base_data:
-        return None
-    changed: set[Hashable] = set()
+        return Change({}, ())
+    changed: dict[Hashable, Any] = {}
     loaded: Mapping[Hashable, Any] | None = None
     for key, value in values.items():
         if key not in base.values:
-            changed.add(key)
+            changed[key] = value
         elif type(value) in ATOMS and type(base.values[key]) in ATOMS:
             if not _same_atom(value, base.values[key]):
-                changed.add(key)
+                changed[key] = value
         else:
             loaded = codec.loads(base_data) if loaded is None else loaded
             if codec.dumps({key: value}) != codec.dumps({key: loaded[key]}):
-                changed.add(key)
-    if not changed and base.values.keys() <= values.keys():
-        # The same values in another order.
-        return None
-    return changed
+                changed[key] = value
+    return Change(changed, [key for key in base.values if key not in values])
 
 
 def _same_atom(a: Any, b: Any) -> bool:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from django_distsession.codecs import (
+    COMPRESS_FROM,
+    BadPayload,
+    Codec,
+    EncryptedCodec,
+    JSONCodec,
+    SignedCodec,
+)
+from django_distsession.state import State, first_state, next_state
+
+CONTEXT = b"id\n1 tag\n"
+
+
+class PickleSerializer:
+    def dumps(self, obj: Any) -> bytes:
+        return pickle.dumps(obj)
+
+    def loads(self, data: bytes) -> Any:
+        return pickle.loads(data)
+
+
+@pytest.fixture(params=[SignedCodec, EncryptedCodec, JSONCodec])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    made: Codec = request.param()
+    return made
+
+
+@pytest.fixture(params=[SignedCodec, EncryptedCodec])
+def protecting(request: pytest.FixtureRequest) -> type[Codec]:
+    made: type[Codec] = request.param
+    return made
+
+
+def full_state() -> State:
+    state = first_state({"a": 1, "b": [1, {"x": "ü"}]}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {"z": 1}, changed={"z"}, expires_at=3, tag="u", cleared=True)
+    state = next_state(state, {"b": 2}, changed={"b"}, expires_at=4, tag="v")
+    return next_state(state, {"b": 2, "10": 1, "9": 0}, changed={"10", "9"}, expires_at=5, tag="w")
+
+
+def encode(codec: Codec, state: State, context: bytes = CONTEXT) -> bytes:
+    return codec.encode(context, state, codec.dumps(state.values))
+
+
+def test_what_is_encoded_is_decoded(codec: Codec) -> None:
+    state = full_state()
+    decoded, data = codec.decode(CONTEXT, encode(codec, state))
+    assert decoded == state
+    assert list(decoded.values) == list(state.values)
+    assert decoded.version == state.version
+    assert data == codec.dumps(state.values)
+
+
+def test_large_sessions_are_compressed(protecting: type[Codec]) -> None:
+    state = first_state({"a": "x" * 10 * COMPRESS_FROM}, created_at=1, expires_at=2, tag="t")
+    payload = encode(protecting(), state)
+    assert len(payload) < COMPRESS_FROM
+    assert protecting().decode(CONTEXT, payload)[0] == state
+
+
+@pytest.mark.parametrize("position", [0, 12, 31, 32, 40, -1])
+def test_an_altered_payload_is_refused(protecting: type[Codec], position: int) -> None:
+    payload = bytearray(encode(protecting(), full_state()))
+    payload[position] ^= 1
+    with pytest.raises(BadPayload):
+        protecting().decode(CONTEXT, bytes(payload))
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 31, 32, 33])
+def test_a_truncated_payload_is_refused(codec: Codec, size: int) -> None:
+    with pytest.raises(BadPayload):
+        codec.decode(CONTEXT, encode(codec, full_state())[:size])
+
+
+def test_a_payload_of_another_session_is_refused(protecting: type[Codec]) -> None:
+    payload = encode(protecting(), full_state())
+    with pytest.raises(BadPayload):
+        protecting().decode(b"other\n1 tag\n", payload)
+
+
+def test_a_former_secret_key_still_reads(protecting: type[Codec], settings: Any) -> None:
+    settings.SECRET_KEY = "old" * 20
+    payload = encode(protecting(), full_state())
+    settings.SECRET_KEY = "new" * 20
+    with pytest.raises(BadPayload):
+        protecting().decode(CONTEXT, payload)
+    settings.SECRET_KEY_FALLBACKS = ["older" * 9, "old" * 20]
+    assert protecting().decode(CONTEXT, payload)[0] == full_state()
+
+
+def test_encrypted_payloads_do_not_show_what_is_in_them() -> None:
+    state = first_state({"word": "visible"}, created_at=1, expires_at=2, tag="t")
+    assert b"visible" in encode(SignedCodec(), state)
+    assert b"visible" not in encode(EncryptedCodec(), state)
+
+
+def test_other_serializers_serve_too(settings: Any) -> None:
+    settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
+    state = first_state({"set": {1, 2}, 5: "key"}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {"set": {1, 2}}, changed=set(), expires_at=3, tag="u")
+    assert SignedCodec().decode(CONTEXT, encode(SignedCodec(), state))[0] == state
+
+
+def test_json_is_kept_as_json() -> None:
+    document = json.loads(encode(JSONCodec(), full_state()))
+    assert document["data"] == {"b": 2, "10": 1, "9": 0}
+
+
+def test_json_that_a_server_put_in_another_order_keeps_its_stamps() -> None:
+    document = json.loads(encode(JSONCodec(), full_state()))
+    document["data"] = dict(sorted(document["data"].items()))
+    decoded, _ = JSONCodec().decode(CONTEXT, json.dumps(document).encode())
+    assert decoded == full_state()
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"{}", b'{"data":{},"stamps":[]}', b'{"data":[],"stamps":{}}', b"\xff"]
+)
+def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
+    with pytest.raises(BadPayload):
+        JSONCodec().decode(CONTEXT, payload)
+
+
+def test_a_session_that_is_no_dict_is_refused() -> None:
+    codec = SignedCodec()
+    payload = codec.seal(CONTEXT, b"\x00[1,2,-1,[1,\"t\"],[0]]\n[7]")
+    with pytest.raises(BadPayload):
+        codec.decode(CONTEXT, payload)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_distsession import conf
+
+GOOD = {
+    "MEMCACHED": {"SERVERS": ["127.0.0.1:11211", "[::1]:11211", "/run/memcached.sock"]},
+    "COUCHDB": {"URL": "https://user:p%40ss@[::1]:6984/prefix"},
+}
+
+
+def with_setting(section: str, key: str, value: Any) -> dict[str, Any]:
+    if not section:
+        return {**GOOD, key: value}
+    return {**GOOD, section: {**GOOD.get(section, {}), key: value}}
+
+
+def test_good_settings_have_no_problems(settings: Any) -> None:
+    settings.DISTSESSION = GOOD
+    assert conf.problems() == []
+    read = conf.get()
+    assert read.memcached is not None
+    assert (read.memcached.replicas, read.memcached.quorum) == (2, 1)
+    assert read.namespace == "sessionid"
+    assert read.couchdb is not None
+    assert read.couchdb.database == "sessionid"
+
+
+def test_one_server_means_one_replica(settings: Any) -> None:
+    settings.DISTSESSION = {**GOOD, "MEMCACHED": {"SERVERS": ["localhost:11211"]}}
+    read = conf.get().memcached
+    assert read is not None
+    assert read.replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("", "NAMESPACE", ""),
+        ("", "NAMESPACE", "with space"),
+        ("", "NAMESPACE", "x" * 101),
+        ("", "HASH_KEYS", "yes"),
+        ("", "CODEC", None),
+        ("", "TOUCH_INTERVAL", -1),
+        ("", "TOUCH_INTERVAL", True),
+        ("", "ON_UNAVAILABLE", "ignore"),
+        ("MEMCACHED", "SERVERS", []),
+        ("MEMCACHED", "SERVERS", "127.0.0.1:11211"),
+        ("MEMCACHED", "SERVERS", ["127.0.0.1"]),
+        ("MEMCACHED", "SERVERS", ["127.0.0.1:0"]),
+        ("MEMCACHED", "SERVERS", ["127.0.0.1:99999"]),
+        ("MEMCACHED", "SERVERS", ["a b:11211"]),
+        ("MEMCACHED", "SERVERS", ["a:1", "a:1"]),
+        ("MEMCACHED", "SERVERS", [None]),
+        ("MEMCACHED", "REPLICAS", 0),
+        ("MEMCACHED", "QUORUM", 0),
+        ("MEMCACHED", "QUORUM", 1.0),
+        ("MEMCACHED", "TIMEOUT", 0),
+        ("MEMCACHED", "TIMEOUT", "1"),
+        ("MEMCACHED", "CONNECT_TIMEOUT", -1),
+        ("MEMCACHED", "POOL_SIZE", 0),
+        ("MEMCACHED", "RETRY_AFTER", 0),
+        ("MEMCACHED", "USERNAME", 5),
+        ("MEMCACHED", "PASSWORD", ""),
+        ("MEMCACHED", "TLS", "yes"),
+        ("MEMCACHED", "TLS", {"CA_FILE": "/does/not/exist"}),
+        ("MEMCACHED", "TLS", {"CA": "x"}),
+        ("COUCHDB", "URL", "127.0.0.1:5984"),
+        ("COUCHDB", "URL", "ftp://127.0.0.1"),
+        ("COUCHDB", "URL", "http://"),
+        ("COUCHDB", "URL", "http://host:port"),
+        ("COUCHDB", "URL", "http://host/?x=1"),
+        ("COUCHDB", "URL", 5),
+        ("COUCHDB", "ADMIN_URL", "localhost"),
+        ("COUCHDB", "DATABASE", 5),
+        ("COUCHDB", "CREATE", 1),
+        ("COUCHDB", "CLIENT", "nodots"),
+        ("COUCHDB", "TIMEOUT", None),
+        ("COUCHDB", "POOL_SIZE", "8"),
+        ("HYBRID", "REVALIDATE_AFTER", -1),
+    ],
+)
+def test_a_wrong_value_is_named(settings: Any, section: str, key: str, value: Any) -> None:
+    settings.DISTSESSION = with_setting(section, key, value)
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_VALUE
+    assert problem.setting == conf.full_name(section, key)
+    assert problem.message.startswith(f"{problem.setting} must be ")
+
+
+@pytest.mark.parametrize("section", ["", "MEMCACHED", "COUCHDB", "HYBRID"])
+def test_an_unknown_setting_is_named(settings: Any, section: str) -> None:
+    settings.DISTSESSION = with_setting(section, "SERVRES", 1)
+    (problem,) = conf.problems()
+    assert problem.code == conf.UNKNOWN
+    assert '["SERVRES"]' in problem.message
+
+
+@pytest.mark.parametrize("value", [None, [], "x"])
+@pytest.mark.parametrize("section", ["MEMCACHED", "COUCHDB", "HYBRID"])
+def test_a_section_that_is_no_dict_is_named(settings: Any, section: str, value: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+    settings.DISTSESSION = {**GOOD, section: value}
+    (problem,) = conf.problems()
+    assert problem.message == f'DISTSESSION["{section}"] must be a dict.'
+
+
+def test_settings_that_are_no_dict_are_named(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+    settings.DISTSESSION = ["MEMCACHED"]
+    (problem,) = conf.problems()
+    assert problem.message == "DISTSESSION must be a dict."
+
+
+@pytest.mark.parametrize(
+    ("memcached", "setting"),
+    [
+        ({"REPLICAS": 4}, "REPLICAS"),
+        ({"REPLICAS": 2, "QUORUM": 3}, "QUORUM"),
+        ({"USERNAME": "me"}, "PASSWORD"),
+        ({"PASSWORD": "secret"}, "USERNAME"),
+        ({"TLS": {"CA_FILE": __file__}}, "TLS"),
+    ],
+)
+def test_an_impossible_combination_is_named(
+    settings: Any, memcached: dict[str, Any], setting: str
+) -> None:
+    settings.DISTSESSION = {**GOOD, "MEMCACHED": {**GOOD["MEMCACHED"], **memcached}}
+    (problem,) = conf.problems()
+    assert problem.code == conf.IMPOSSIBLE
+    assert problem.setting == conf.full_name("MEMCACHED", setting)
+    assert "secret" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "missing"),
+    [
+        ("memcached", ["SERVERS"]),
+        ("couchdb", ["URL"]),
+        ("hybrid", ["SERVERS", "URL"]),
+    ],
+)
+def test_what_an_engine_needs_must_be_set(settings: Any, engine: str, missing: list[str]) -> None:
+    settings.SESSION_ENGINE = f"django_distsession.backends.{engine}"
+    settings.DISTSESSION = {}
+    assert [p.code for p in conf.problems()] == [conf.MISSING] * len(missing)
+    for problem, key in zip(conf.problems(), missing, strict=True):
+        assert key in problem.setting
+    with pytest.raises(ImproperlyConfigured, match=missing[0]):
+        conf.get()
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("1session", "session"),
+        ("__Secure-sessionid", "secure-sessionid"),
+        ("_users", "users"),
+        ("Mein Laden", "mein-laden"),
+        ("Ü", "sessions"),
+        ("x" * 300, "x" * 238),
+    ],
+)
+def test_a_database_name_that_couchdb_refuses(settings: Any, name: str, suggestion: str) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "DATABASE", name)
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_DATABASE
+    assert problem.message.endswith(f'Write "{suggestion}", for example.')
+    assert conf.is_database_name(suggestion)
+
+
+def test_the_cookie_names_the_database(settings: Any) -> None:
+    settings.DISTSESSION = GOOD
+    settings.SESSION_COOKIE_NAME = "ShopId"
+    read = conf.get()
+    assert read.couchdb is not None
+    assert (read.couchdb.database, read.namespace) == ("shopid", "shopid")
+    settings.SESSION_COOKIE_NAME = "__Host-Shop"
+    (problem,) = conf.problems()
+    assert 'Write "host-shop"' in problem.message
+
+
+@pytest.mark.parametrize("path", ["no.such.module", "django_distsession.conf.NAME"])
+def test_a_path_that_leads_nowhere_is_named(settings: Any, path: str) -> None:
+    settings.DISTSESSION = {**with_setting("COUCHDB", "CLIENT", path), "CODEC": path}
+    assert [problem.code for problem in conf.problems()] == [conf.BAD_PATH] * 2
+
+
+def test_a_client_makes_the_url_unnecessary(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
+    settings.DISTSESSION = {"COUCHDB": {"CLIENT": "django_distsession.conf.get"}}
+    assert conf.problems() == []
+
+
+def test_passwords_are_not_shown(settings: Any) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "URL", "htp://me:hunter2@host")
+    (problem,) = conf.problems()
+    assert "hunter2" not in problem.message

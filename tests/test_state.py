@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from functools import reduce
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_distsession.codecs import JSONCodec, pack_stamps
+from django_distsession.state import (
+    MAX_REMOVED,
+    NEVER,
+    State,
+    first_state,
+    merge,
+    next_state,
+    tombstone,
+)
+
+KEYS = "abcde"
+
+
+def save(base: State, values: dict[str, object], *, tag: str, cleared: bool = False) -> State:
+    changed = {key for key in values if values[key] != base.values.get(key)}
+    return next_state(
+        base, values, changed=changed, expires_at=base.expires_at + 1, tag=tag, cleared=cleared
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[State]:
+    """
+    States of one session as saves and merges of several processes can bring them about.
+    """
+    states = [first_state({"a": 0}, created_at=100, expires_at=200, tag="t0")]
+    for step in range(1, draw(st.integers(1, 12))):
+        base = draw(st.sampled_from(states))
+        match draw(st.sampled_from(["set", "remove", "clear", "merge", "touch"])):
+            case "set":
+                values = dict(base.values) | {draw(st.sampled_from(KEYS)): step}
+                states.append(save(base, values, tag=f"t{step}"))
+            case "remove":
+                values = dict(base.values)
+                values.pop(draw(st.sampled_from(KEYS)), None)
+                states.append(save(base, values, tag=f"t{step}"))
+            case "clear":
+                states.append(save(base, {"c": step}, tag=f"t{step}", cleared=True))
+            case "merge":
+                states.append(merge(base, draw(st.sampled_from(states))))
+            case "touch":
+                states.append(save(base, dict(base.values), tag=f"t{step}"))
+    return states
+
+
+@given(histories(), st.data())
+def test_merge_is_commutative_associative_and_idempotent(
+    states: list[State], data: st.DataObject
+) -> None:
+    a, b, c = (data.draw(st.sampled_from(states)) for _ in range(3))
+    assert merge(a, a) == a
+    assert merge(a, b) == merge(b, a)
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
+
+
+@given(histories())
+def test_copies_merged_in_any_order_have_one_version_and_one_order_of_keys(
+    states: list[State],
+) -> None:
+    merged = {
+        (state.version, tuple(state.values.items()))
+        for order in list(permutations(states[:4]))
+        for state in [reduce(merge, [*order, order[0], order[-1]])]
+        if len(states) > 1
+    }
+    assert len(merged) <= 1
+
+
+@given(histories(), st.data())
+def test_equal_versions_mean_equal_states(states: list[State], data: st.DataObject) -> None:
+    a, b = (data.draw(st.sampled_from(states)) for _ in range(2))
+    assert (a.version == b.version) == (a == b)
+
+
+@given(histories(), st.integers(0, 10**9), st.data())
+def test_ended_is_final(states: list[State], expires_at: int, data: st.DataObject) -> None:
+    ended = tombstone(expires_at)
+    other = data.draw(st.sampled_from(states))
+    assert merge(ended, other) == merge(other, ended) == ended
+    assert ended.version > other.version
+
+
+def test_the_tombstone_that_lasts_longer_wins() -> None:
+    assert merge(tombstone(5), tombstone(9)) == merge(tombstone(9), tombstone(5)) == tombstone(9)
+
+
+@given(histories(), st.data())
+def test_a_save_that_saw_another_beats_it_key_by_key(
+    states: list[State], data: st.DataObject
+) -> None:
+    seen = data.draw(st.sampled_from(states))
+    values: dict[str, object] = {
+        key: data.draw(st.sampled_from([seen.values.get(key), "new", "newer"]))
+        for key in data.draw(st.sets(st.sampled_from(KEYS)))
+    }
+    later = save(seen, values, tag="later", cleared=data.draw(st.booleans()))
+    assert merge(seen, later) == later
+    assert later.saved > seen.saved
+
+
+@given(histories(), st.data())
+def test_concurrent_changes_to_different_keys_both_survive(
+    states: list[State], data: st.DataObject
+) -> None:
+    base = data.draw(st.sampled_from(states))
+    one = save(base, dict(base.values) | {"one": 1}, tag="x")
+    two = save(base, dict(base.values) | {"two": 2}, tag="y")
+    assert merge(one, two).values == {**base.values, "one": 1, "two": 2}
+
+
+def test_a_removed_key_does_not_come_back_from_an_old_copy() -> None:
+    old = first_state({"a": 1, "b": 2}, created_at=1, expires_at=9, tag="t")
+    new = save(old, {"a": 1}, tag="u")
+    assert dict(merge(old, new).values) == {"a": 1}
+
+
+def test_clear_removes_what_an_older_copy_added_on_the_side() -> None:
+    base = first_state({"a": 1}, created_at=1, expires_at=9, tag="t")
+    aside = save(base, {"a": 1, "aside": 1}, tag="u")
+    seen = save(save(base, {"a": 2}, tag="v"), {"a": 3}, tag="w")
+    cleared = save(seen, {"fresh": 1}, tag="x", cleared=True)
+    assert dict(merge(aside, cleared).values) == {"fresh": 1}
+    assert cleared.removed == {}
+
+
+def test_removed_keys_do_not_pile_up() -> None:
+    state = first_state({"kept": 1}, created_at=1, expires_at=9, tag="t")
+    copies = [state]
+    for step in range(500):
+        state = save(state, {"kept": 1, f"k{step}": 1}, tag=f"s{step}")
+        state = save(state, {"kept": 1}, tag=f"r{step}")
+        assert len(state.removed) <= MAX_REMOVED + 1
+        copies.append(state)
+    for old in copies:
+        assert merge(old, state) == state
+
+
+def test_removing_many_keys_at_once_is_forgotten_by_later_saves() -> None:
+    many = {f"k{n}": n for n in range(100)}
+    state = first_state({**many, "kept": 1}, created_at=1, expires_at=9, tag="t")
+    old = state
+    state = save(state, {"kept": 1}, tag="u")
+    state = save(state, {"kept": 1, "x": 1}, tag="v")
+    state = save(state, {"kept": 1}, tag="w")
+    assert len(state.removed) <= MAX_REMOVED
+    assert dict(merge(old, state).values) == {"kept": 1}
+
+
+def test_forgetting_removed_keys_spares_recent_changes_of_others() -> None:
+    state = first_state({"kept": 1}, created_at=1, expires_at=9, tag="t")
+    for step in range(MAX_REMOVED):
+        state = save(state, {"kept": 1, f"k{step}": 1}, tag=f"s{step}")
+        state = save(state, {"kept": 1}, tag=f"r{step}")
+    base = save(state, {"kept": 1, "last": 1}, tag="base")
+    concurrent = save(base, {"kept": 2, "last": 1, "other": 1}, tag="A")
+    forgetting = save(base, {"kept": 1}, tag="z")
+    assert forgetting.cleared > base.cleared
+    assert dict(merge(concurrent, forgetting).values) == {"kept": 2, "other": 1}
+
+
+def test_the_stamps_of_a_typical_session_take_at_most_100_bytes() -> None:
+    login = {
+        "_auth_user_id": "42",
+        "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+        "_auth_user_hash": "f" * 64,
+    }
+    state = first_state(login, created_at=1_795_260_636, expires_at=1_796_470_236, tag="x" * 8)
+    for step in range(300):
+        values = dict(state.values) | {"cart": step, f"seen{step % 3}": step}
+        state = save(state, values, tag=f"{step:08}")
+    stamps, removed = pack_stamps(state)
+    assert not removed
+    encoded = JSONCodec().dumps({"s": stamps[2:]})
+    assert len(encoded) <= 100, encoded
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_stamps_grow_from_the_highest_seen(cleared: bool) -> None:
+    state = first_state({}, created_at=1, expires_at=9, tag="t")
+    later = save(state, {"a": 1}, tag="a", cleared=cleared)
+    assert later.saved.generation == 2
+    assert later.cleared == (later.saved if cleared else NEVER)
+    assert later.version.generation == 2
