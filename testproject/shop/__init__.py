@@ -1,0 +1,5 @@
+"""
+A small shop whose visitors' sessions are the thing on display.
+"""
+
+from __future__ import annotations
