@@ -97,13 +97,23 @@ def tombstone(expires_at: int) -> State:
 
 
 def first_state(
-    values: Mapping[Hashable, Any], *, created_at: int, expires_at: int, tag: str
+    values: Mapping[Hashable, Any],
+    *,
+    created_at: int,
+    expires_at: int,
+    tag: str,
+    after: int = 0,
 ) -> State:
     """
     Return the state of a session that is saved for the first time.
+
+    after: the generation of an expired session whose place it takes, and of which nothing may
+        come back.
     """
-    stamp = Stamp(1, tag)
-    return State(values, dict.fromkeys(values, stamp), created_at, expires_at, stamp)
+    stamp = Stamp(after + 1, tag)
+    cleared = stamp if after else NEVER
+    stamps = dict.fromkeys(values, stamp)
+    return State(values, stamps, created_at, expires_at, stamp, cleared=cleared)
 
 
 def next_state(

@@ -337,7 +337,8 @@ def test_whereabouts_abbreviate_long_values_but_not_what_names_the_document() ->
         ("live", True, ""),
         ("absent", True, "Has no copy."),
         ("absent", False, "Not one of this session's replicas."),
-        ("unavailable", False, "Does not answer."),
+        ("unavailable", True, "Does not answer."),
+        ("unavailable", False, "Does not answer. Not one of this session's replicas."),
     ],
 )
 def test_whereabouts_explain_a_copy_that_is_not_live(state: str, replica: bool, note: str) -> None:

@@ -95,7 +95,7 @@ def request(server: CouchDBServer, method: str, path: str, body: object = None) 
     headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
     try:
-        connection.request(method, path, json.dumps(body), headers)
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:

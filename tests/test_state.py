@@ -191,3 +191,10 @@ def test_stamps_grow_from_the_highest_seen(cleared: bool) -> None:
     assert later.saved.generation == 2
     assert later.cleared == (later.saved if cleared else NEVER)
     assert later.version.generation == 2
+
+
+def test_a_session_in_the_place_of_an_expired_one_inherits_nothing() -> None:
+    expired = first_state({"a": 1, "b": 1}, created_at=1, expires_at=9, tag="z")
+    fresh = first_state({"a": 2}, created_at=10, expires_at=19, tag="a", after=1)
+    assert dict(merge(expired, fresh).values) == {"a": 2}
+    assert merge(expired, fresh).expires_at == 19

@@ -14,7 +14,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
@@ -63,6 +63,11 @@ class Loaded:
     token: Token
     state: State
     data: bytes
+
+
+class _First(NamedTuple):
+    record: Record
+    opened: Opened
 
 
 class Engine:
@@ -362,28 +367,30 @@ class StoreBackedSession(SessionBase):
         return _now() + self.get_expiry_age(expiry=self._session_cache.get("_session_expiry"))
 
     def _insert(self, storage_id: str, data: bytes) -> None:
-        records, store = self._engine().records, self.get_store()
+        store, first = self.get_store(), self._first(storage_id, data)
+        try:
+            token = store.add(storage_id, first.record)
+        except Conflict as conflict:
+            found = conflict.found
+            if found is None or found.record.ended or _is_live(found.record):
+                raise CreateError from None
+            first = self._first(storage_id, data, after=found.record.version.generation)
+            try:
+                token = store.replace(storage_id, first.record, found.token)
+            except Conflict:
+                raise CreateError from None
+        self._loaded = self._remember(storage_id, first.record, token, first.opened)
+
+    def _first(self, storage_id: str, data: bytes, *, after: int = 0) -> _First:
         state = first_state(
             dict(self._session_cache),
             created_at=_now(),
             expires_at=self._expires_at(),
             tag=new_tag(),
+            after=after,
         )
-        record = records.seal(storage_id, state, data)
-        try:
-            token = store.add(storage_id, record)
-        except Conflict as conflict:
-            found = conflict.found
-            if found is None or found.record.ended or _is_live(found.record):
-                raise CreateError from None
-            token = self._replace_expired(storage_id, record, found)
-        self._loaded = self._remember(storage_id, record, token, Opened(state, data))
-
-    def _replace_expired(self, storage_id: str, record: Record, found: Found) -> Token:
-        try:
-            return self.get_store().replace(storage_id, record, found.token)
-        except Conflict:
-            raise CreateError from None
+        record = self._engine().records.seal(storage_id, state, data)
+        return _First(record, Opened(state, data))
 
     def _update(self, storage_id: str, data: bytes) -> None:
         # A session that was cleared and refilled was never read.

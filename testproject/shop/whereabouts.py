@@ -16,6 +16,7 @@ NOTES = {
     "absent": "Has no copy.",
     "unavailable": "Does not answer.",
 }
+NO_REPLICA = "Not one of this session's replicas."
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,11 @@ class Copy:
 
     @property
     def note(self) -> str:
-        if not self.replica and self.state == "absent":
-            return "Not one of this session's replicas."
-        return NOTES.get(self.state, "")
+        note = NOTES.get(self.state, "")
+        if self.replica:
+            return note
+        # Having no copy is what is expected of such a node.
+        return f"{note if self.state != 'absent' else ''} {NO_REPLICA}".strip()
 
 
 @dataclass(frozen=True)

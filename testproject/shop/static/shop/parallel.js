@@ -6,6 +6,7 @@ const fireButton = fireForm.querySelector("button");
 const countInput = fireForm.elements.requests;
 const origins = JSON.parse(document.getElementById("origins").textContent);
 const verdict = document.getElementById("verdict");
+const findings = document.getElementById("findings");
 const timeline = document.getElementById("timeline");
 
 function show(id, text) {
@@ -104,14 +105,12 @@ async function fire() {
   document.getElementById("outcome").hidden = false;
   verdict.classList.remove("bad");
   verdict.textContent = "Firing…";
-  timeline.replaceChildren();
-  for (const id of ["acknowledged", "kept", "lost", "whole"]) {
-    show(id, "–");
-  }
+  findings.hidden = true;
   await post(volley.dataset.openUrl);
   const numbers = Array.from({ length: countInput.valueAsNumber }, (_, index) => index + 1);
   const requests = await Promise.all(numbers.map(sendMark));
   const boards = await readMarks();
+  findings.hidden = false;
   draw(requests, boards);
   report(requests, boards);
 }
