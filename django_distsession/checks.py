@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 
 from . import conf
 
+OUR_APP = "django_distsession"
+DJANGOS_APP = "django.contrib.sessions"
 STOCK_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
 OUR_MIDDLEWARE = "django_distsession.middleware.SessionMiddleware"
 
@@ -25,9 +27,7 @@ def _uses_our_engine() -> bool:
 
 
 @register(Tags.security)
-def check_settings(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
     E001 to E006: settings that are unknown, wrong or impossible.
     """
@@ -68,15 +68,15 @@ def check_installation(
         return []
     found: list[CheckMessage] = []
     apps = [app.partition(".apps.")[0] for app in settings.INSTALLED_APPS]
-    if "django.contrib.sessions" in apps and "django_distsession" in apps:
-        if apps.index("django.contrib.sessions") < apps.index("django_distsession"):
-            found.append(
-                Warning(
-                    'INSTALLED_APPS names "django.contrib.sessions" before "django_distsession", '
-                    "so Django's clearsessions is used. Put django_distsession first.",
-                    id="distsession.W001",
-                )
+    ours_and_djangos = [app for app in apps if app in (OUR_APP, DJANGOS_APP)]
+    if ours_and_djangos == [DJANGOS_APP, OUR_APP]:
+        found.append(
+            Warning(
+                f'INSTALLED_APPS names "{DJANGOS_APP}" before "{OUR_APP}", so Django\'s '
+                f"clearsessions is used. Put {OUR_APP} first.",
+                id="distsession.W001",
             )
+        )
     if STOCK_MIDDLEWARE in settings.MIDDLEWARE:
         found.append(
             Warning(
@@ -89,9 +89,7 @@ def check_installation(
 
 
 @register(Tags.security, deploy=True)
-def check_transport(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
     W010, W011: sessions that travel or stand open on a network.
     """
@@ -104,7 +102,7 @@ def check_transport(
             if url and urlsplit(url).scheme == "http" and not _is_loopback(urlsplit(url).hostname):
                 found.append(
                     Warning(
-                        f'{conf.full_name("COUCHDB", key)} is plain HTTP to another host: password '
+                        f"{conf.full_name('COUCHDB', key)} is plain HTTP to another host: password "
                         "and sessions can be read on the way. Write https://, or make sure that "
                         "nobody else is on that network.",
                         id="distsession.W010",
@@ -127,9 +125,9 @@ def check_transport(
 
 
 def _is_local(server: str) -> bool:
-    return ":" not in server or server[0] in "/u" and "/" in server or _is_loopback(
-        server.rpartition(":")[0].strip("[]")
-    )
+    if server.startswith(("/", "unix:")):
+        return True
+    return _is_loopback(server.rpartition(":")[0].strip("[]"))
 
 
 def _is_loopback(host: str | None) -> bool:

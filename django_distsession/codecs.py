@@ -14,7 +14,7 @@ import json
 import os
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -70,13 +70,13 @@ class Codec(ABC):
         Give back what was sealed. `BadPayload` if it is not what was sealed in this context.
         """
 
-    def dumps(self, values: Mapping[Hashable, Any]) -> bytes:
+    def dumps(self, values: Mapping[Any, Any]) -> bytes:
         """
         Serialise a session dict. Raises what the serializer raises, `TypeError` for JSON.
         """
         return self.serializer.dumps(values)
 
-    def loads(self, data: bytes) -> dict[Hashable, Any]:
+    def loads(self, data: bytes) -> dict[Any, Any]:
         """
         Undo `dumps`.
         """
@@ -118,7 +118,7 @@ class Codec(ABC):
     def _unpack(self, packed: bytes) -> tuple[State, bytes]:
         header, _, data = packed.partition(b"\n")
         stamps = json.loads(header)
-        removed: dict[Hashable, int] = {}
+        removed: dict[Any, int] = {}
         if len(stamps) > STAMP_FIELDS:
             size = stamps.pop()
             data, removed = data[:size], self.loads(data[size:])
@@ -128,7 +128,7 @@ class Codec(ABC):
 STAMP_FIELDS = 5
 
 
-def pack_stamps(state: State) -> tuple[list[Any], dict[Hashable, int]]:
+def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:
     """
     Return a state's stamps in a form small enough to carry along, and the removed keys.
 
@@ -143,9 +143,7 @@ def pack_stamps(state: State) -> tuple[list[Any], dict[Hashable, int]]:
     return [state.created_at, state.expires_at, cleared, flat, indices], removed
 
 
-def unpack_stamps(
-    packed: list[Any], values: dict[Hashable, Any], removed: Mapping[Hashable, int]
-) -> State:
+def unpack_stamps(packed: list[Any], values: dict[Any, Any], removed: Mapping[Any, int]) -> State:
     """
     Undo `pack_stamps`.
     """
@@ -162,7 +160,7 @@ def unpack_stamps(
     )
 
 
-def secret_keys() -> Iterator[str]:
+def secret_keys() -> Iterator[str | bytes]:
     """
     Yield the key to write with, then those that were in use before it.
     """
@@ -180,7 +178,7 @@ class SignedCodec(Codec):
     SALT = "django_distsession.codecs.SignedCodec"
     SIGNATURE_BYTES = 32
 
-    def _signature(self, context: bytes, content: bytes, secret: str) -> bytes:
+    def _signature(self, context: bytes, content: bytes, secret: str | bytes) -> bytes:
         signer = salted_hmac(self.SALT, context, secret=secret, algorithm="sha256")
         signer.update(content)
         return signer.digest()
@@ -221,7 +219,7 @@ class EncryptedCodec(Codec):
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        def cipher(secret: str) -> AESGCM:
+        def cipher(secret: str | bytes) -> AESGCM:
             derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=self.INFO).derive
             return AESGCM(derive(secret.encode() if isinstance(secret, str) else secret))
 

@@ -105,9 +105,7 @@ Rule = Callable[[Any], str | None]
 def _is(kind: type, text: str) -> Rule:
     # bool is an int in Python, but no number of anything.
     return lambda value: (
-        None
-        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        else text
+        None if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) else text
     )
 
 
@@ -173,7 +171,7 @@ def _is_server(server: str) -> bool:
     if server.startswith(("/", "unix:/")):
         return True
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5})", server)
-    return bool(match) and 0 < int(match[2]) < 65536
+    return match is not None and 0 < int(match[2]) < 65536
 
 
 URL_TEXT = 'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://'

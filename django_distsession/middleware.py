@@ -8,6 +8,7 @@ nobody is logged out by it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from django.conf import settings
@@ -41,9 +42,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """
         super().process_request(request)
         if isinstance(request.session, StoreBackedSession):
-            request.session.anonymous_when_unavailable = (
-                conf.get().on_unavailable == "anonymous"
-            )
+            request.session.anonymous_when_unavailable = conf.get().on_unavailable == "anonymous"
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         """
@@ -51,12 +50,12 @@ class SessionMiddleware(DjangoSessionMiddleware):
         save.
         """
         self.process_request(request)
-        response = await self.get_response(request)
+        response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         if request.session.modified or settings.SESSION_SAVE_EVERY_REQUEST:
             return await in_thread(self.process_response, request, response)
         return self.process_response(request, response)
 
-    def process_response(
+    def process_response(  # type: ignore[override]
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """
@@ -66,7 +65,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
         if getattr(session, "unavailable", False):
             return self._without_session(request, response)
         try:
-            return super().process_response(request, response)
+            # Streaming responses pass through here too, which Django's stubs leave out.
+            return super().process_response(request, cast(HttpResponse, response))
         except StoreUnavailable as error:
             session.unavailable = True
             if conf.get().on_unavailable == "anonymous":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import Any, NamedTuple
@@ -62,12 +62,12 @@ class State:
     ended: logged out, flushed or deleted. An ended state has no values and never gets any.
     """
 
-    values: Mapping[Hashable, Any]
-    stamps: Mapping[Hashable, Stamp]
+    values: Mapping[Any, Any]
+    stamps: Mapping[Any, Stamp]
     created_at: int
     expires_at: int
     saved: Stamp
-    removed: Mapping[Hashable, Stamp] = field(default_factory=dict)
+    removed: Mapping[Any, Stamp] = field(default_factory=dict)
     cleared: Stamp = NEVER
     ended: bool = False
 
@@ -97,7 +97,7 @@ def tombstone(expires_at: int) -> State:
 
 
 def first_state(
-    values: Mapping[Hashable, Any],
+    values: Mapping[Any, Any],
     *,
     created_at: int,
     expires_at: int,
@@ -118,9 +118,9 @@ def first_state(
 
 def next_state(
     base: State,
-    values: Mapping[Hashable, Any],
+    values: Mapping[Any, Any],
     *,
-    changed: Collection[Hashable],
+    changed: Collection[Any],
     expires_at: int,
     tag: str,
     cleared: bool = False,
@@ -180,13 +180,13 @@ def merge(a: State, b: State) -> State:
     if a.ended or b.ended:
         return max((s for s in (a, b) if s.ended), key=lambda s: s.expires_at)
     cleared = max(a.cleared, b.cleared)
-    newest: dict[Hashable, Stamp] = {}
+    newest: dict[Any, Stamp] = {}
     for known in (a.stamps, b.stamps, a.removed, b.removed):
         for key, at in known.items():
             if at >= cleared and at >= newest.get(key, NEVER):
                 newest[key] = at
-    values: dict[Hashable, Any] = {}
-    removed: dict[Hashable, Stamp] = {}
+    values: dict[Any, Any] = {}
+    removed: dict[Any, Stamp] = {}
     # In the order of the saves, so that whoever merges writes the same bytes.
     for key, at in sorted(newest.items(), key=lambda entry: (entry[1], repr(entry[0]))):
         if at in (a.removed.get(key), b.removed.get(key)):

@@ -131,6 +131,6 @@ def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
 
 def test_a_session_that_is_no_dict_is_refused() -> None:
     codec = SignedCodec()
-    payload = codec.seal(CONTEXT, b"\x00[1,2,-1,[1,\"t\"],[0]]\n[7]")
+    payload = codec.seal(CONTEXT, b'\x00[1,2,-1,[1,"t"],[0]]\n[7]')
     with pytest.raises(BadPayload):
         codec.decode(CONTEXT, payload)

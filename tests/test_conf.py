@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_distsession import conf
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "MEMCACHED": {"SERVERS": ["127.0.0.1:11211", "[::1]:11211", "/run/memcached.sock"]},
     "COUCHDB": {"URL": "https://user:p%40ss@[::1]:6984/prefix"},
 }

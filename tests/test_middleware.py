@@ -73,7 +73,9 @@ def outage(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return begin
 
 
-@pytest.mark.parametrize(("view", "expected"), [(ok, []), (read, ["get"]), (write, ["get", "replace"])])
+@pytest.mark.parametrize(
+    ("view", "expected"), [(ok, []), (read, ["get"]), (write, ["get", "replace"])]
+)
 def test_a_request_does_no_more_io_than_it_needs(
     session_class: Engine, monkeypatch: pytest.MonkeyPatch, view: View, expected: list[str]
 ) -> None:
@@ -204,7 +206,7 @@ def test_under_asgi_sessions_are_saved_on_threads_of_their_own(
         middleware = SessionMiddleware(view)
         request = AsyncRequestFactory().get("/")
         request.COOKIES["sessionid"] = key
-        return await middleware(request)
+        return await middleware(request)  # type: ignore[misc]
 
     response = async_to_sync(scenario)()
     assert response.cookies["sessionid"].value == key

@@ -444,6 +444,7 @@ if (child := os.fork()) == 0:
     sys.exit(0)
 os.waitpid(child, 0)
 assert all(server.is_running for server in servers), "a fork stopped its parent's servers"
+assert all(server._folder.exists() for server in servers), "a fork removed their data"
 """
         status, pids, _ = self.run(check)
 

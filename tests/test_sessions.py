@@ -17,6 +17,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
+from django_distsession.exceptions import StoreUnavailable
 from django_distsession.state import Stamp
 from django_distsession.stores.base import Record, Store
 
@@ -482,11 +483,11 @@ def test_an_unavailable_store_is_not_an_empty_session(
     key = stored(session_class, a=1)
 
     def fail(*args: Any) -> Any:
-        raise base.StoreUnavailable("down")
+        raise StoreUnavailable("down")
 
     monkeypatch.setattr(session_class.get_store(), "get", fail)
     session = session_class(key)
-    with pytest.raises(base.StoreUnavailable):
+    with pytest.raises(StoreUnavailable):
         session.load()
     assert session.session_key == key
     assert not session.is_empty()

@@ -14,7 +14,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
@@ -89,6 +89,12 @@ class StoreBackedSession(SessionBase):
     `StoreUnavailable` tells "cannot be reached" from "does not exist".
     """
 
+    if TYPE_CHECKING:
+        # Django's stubs leave out what Django's own engines use.
+        _session_cache: dict[Any, Any]
+
+        def _get_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+
     # Set by the middleware: an outage at load makes this an empty session that is not saved.
     anonymous_when_unavailable = False
     # Whether this object met an outage.
@@ -153,7 +159,7 @@ class StoreBackedSession(SessionBase):
             return {}
         self._was_cleared = False
         # A copy: what the user does to it must not reach the state it is compared with.
-        return dict(self._loaded.state.values)  # type: ignore[arg-type]
+        return dict(self._loaded.state.values)
 
     def exists(self, session_key: str) -> bool:
         """
@@ -193,12 +199,14 @@ class StoreBackedSession(SessionBase):
         goes wrong, the stored session is as before.
         """
         if self.session_key is None:
-            return self.create()
+            self.create()
+            return
         storage_id = self.storage_id(self.session_key)
         values = self._get_session(no_load=must_create)
         # Loading may have found that there is no such session.
         if self.session_key is None:
-            return self.create()
+            self.create()
+            return
         if storage_id is None:
             raise CreateError if must_create else UpdateError
         if self.unavailable and self.anonymous_when_unavailable and not must_create:

@@ -4,7 +4,7 @@ What a request changed in a session, so that it can be applied to whatever the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ class Change:
     cleared: whether the session was emptied first; then `values` is all that it is to hold.
     """
 
-    values: Mapping[Hashable, Any]
-    removed: Collection[Hashable]
+    values: Mapping[Any, Any]
+    removed: Collection[Any]
     cleared: bool = False
 
     def __bool__(self) -> bool:
@@ -48,7 +48,7 @@ class Change:
 
 
 def find_change(
-    codec: Codec, base: State, base_data: bytes, values: Mapping[Hashable, Any], data: bytes
+    codec: Codec, base: State, base_data: bytes, values: Mapping[Any, Any], data: bytes
 ) -> Change:
     """
     Return what makes `values` of the values of `base`.
@@ -58,8 +58,8 @@ def find_change(
     """
     if data == base_data:
         return Change({}, ())
-    changed: dict[Hashable, Any] = {}
-    loaded: Mapping[Hashable, Any] | None = None
+    changed: dict[Any, Any] = {}
+    loaded: Mapping[Any, Any] | None = None
     for key, value in values.items():
         if key not in base.values:
             changed[key] = value

@@ -52,9 +52,7 @@ class Records:
         Return what is in a live record, or None, reported, if that cannot be read.
         """
         try:
-            return Opened(
-                *self.codec.decode(_context(storage_id, record.version), record.payload)
-            )
+            return Opened(*self.codec.decode(_context(storage_id, record.version), record.payload))
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None

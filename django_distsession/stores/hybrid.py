@@ -182,9 +182,7 @@ class HybridStore(DurableStore):
                 newest = self._newest(storage_id, copy, cached.record)
                 if newest.version == cached.record.version:
                     break
-                return Tokens(
-                    durable.token, self._cache.replace(storage_id, newest, cached.token)
-                )
+                return Tokens(durable.token, self._cache.replace(storage_id, newest, cached.token))
             except Conflict as conflict:
                 cached = conflict.found
             except StoreUnavailable as error:

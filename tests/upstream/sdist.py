@@ -33,7 +33,7 @@ def _fetch(version: str, folder: Path) -> None:
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
-            top, _, path = member.name.partition("/")
+            _, _, path = member.name.partition("/")
             if path.startswith("tests/sessions_tests/"):
                 member.name = path
                 tar.extract(member, folder, filter="data")

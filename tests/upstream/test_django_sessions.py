@@ -63,9 +63,7 @@ class MiddlewareTests:
     engine: str
 
     @pytest.fixture(autouse=True)
-    def _use_engine(
-        self, settings: Any, distsession: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def _use_engine(self, settings: Any, distsession: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         backend = conftest.engine_class(settings, self.engine)
         monkeypatch.setattr(django_tests, "Session", StoredSession(backend))
         monkeypatch.setattr(django_tests, "SessionMiddleware", SessionMiddleware)

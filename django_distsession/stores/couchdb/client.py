@@ -66,7 +66,10 @@ def connect(url: str, *, timeout: float, pool_size: int) -> Server:
         credentials = (unquote(parts.username), unquote(parts.password or ""))
     session = HTTPSession(timeout=timeout, pool_size=pool_size, credentials=credentials)
     server = Server(
-        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", auth_method="basic", session=session, timeout=timeout
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        auth_method="basic",
+        session=session,
+        timeout=timeout,
     )
     if ":" in server.host:
         server.host = f"[{server.host}]"
@@ -123,8 +126,7 @@ class Client:
         Return the rows of a view. Keys in `query` are Python values.
         """
         encoded = {
-            name: json.dumps(value) if name in VIEW_KEYS else value
-            for name, value in query.items()
+            name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
         }
         with self._errors():
             reply = self._request("GET", f"_design/{design}/_view/{view}", query=encoded)
@@ -202,8 +204,17 @@ class Client:
             if error.response.status_code in (405, 501):
                 raise RequestRefused(str(error)) from error
             raise self._unavailable(error) from error
-        except (CouchDBError, httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError,
-                httpcore.TimeoutException, OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            CouchDBError,
+            httpx.HTTPError,
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:

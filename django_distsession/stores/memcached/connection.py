@@ -158,5 +158,3 @@ def parse_server(server: str) -> tuple[str, int] | str:
         return server.removeprefix("unix:")
     host, _, port = server.rpartition(":")
     return host.strip("[]"), int(port)
-
-

@@ -31,7 +31,7 @@ class Request(NamedTuple):
 
 
 class _Exchange(NamedTuple):
-    index: int
+    position: int
     request: Request
     connection: Connection
 
@@ -85,7 +85,7 @@ def _receive(open_: list[_Exchange], replies: list[Reply | None]) -> None:
         if deadline is not None:
             one.connection.set_timeout(max(deadline - time.monotonic(), GRACE))
         try:
-            replies[one.index] = one.connection.receive()
+            replies[one.position] = one.connection.receive()
         except FAILURES as error:
             deadline = deadline or time.monotonic()
             _give_up(open_, one, error)

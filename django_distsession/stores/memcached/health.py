@@ -33,9 +33,7 @@ class Health:
     The breaker. retry_after: seconds until the first probe; the pause doubles with each failure.
     """
 
-    def __init__(
-        self, retry_after: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, retry_after: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._retry_after = retry_after
         self._clock = clock
         self._lock = threading.Lock()
@@ -90,8 +88,7 @@ class Health:
             return was_up
 
     def _pause(self) -> float:
-        doubled = 2 ** min(max(self._failures - 1, 0), 10)
-        factor = min(doubled, LONGEST_BACKOFF)
+        factor = min(1 << min(max(self._failures - 1, 0), 10), LONGEST_BACKOFF)
         return self._retry_after * factor * random.uniform(0.75, 1.25)  # noqa: S311
 
     def status(self) -> HealthStatus:

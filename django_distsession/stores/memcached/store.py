@@ -223,10 +223,7 @@ class MemcachedStore(CacheStore):
         replies = self._send(
             storage_id,
             agreed,
-            [
-                (copy.node, ALWAYS if agreed.ended else _condition(copy.cas))
-                for copy in differing
-            ],
+            [(copy.node, ALWAYS if agreed.ended else _condition(copy.cas)) for copy in differing],
         )
         for copy, reply in zip(differing, replies, strict=True):
             if reply is None:
