@@ -164,6 +164,19 @@ def test_after_a_save_the_session_shows_what_others_changed(session_class: Engin
     assert contents(session_class, key) == {"mine": ["x", "y", "z"], "theirs": 2, "new": 3}
 
 
+def test_what_others_changed_is_not_written_back(session_class: Engine) -> None:
+    key = stored(session_class, flag=1, list=[1])
+    session, other = session_class(key), session_class(key)
+    session["mine"] = 1
+    other["flag"], other["list"] = True, [True]
+    other.save()
+    session.save()
+    session["mine"] = 2
+    session.save()
+    assert contents(session_class, key)["flag"] is True
+    assert contents(session_class, key)["list"][0] is True
+
+
 def test_no_update_of_many_threads_is_lost(session_class: Engine) -> None:
     key = stored(session_class)
     threads, rounds = 8, 10

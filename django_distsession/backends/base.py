@@ -48,8 +48,6 @@ TOMBSTONE_MARGIN = 3600
 # However short a session lives, its expiry is exact to this fraction of its age.
 TOUCH_FRACTION = 10
 
-MISSING = object()
-
 WELL_FORMED_KEY = re.compile(r"[a-z0-9]{8,128}")
 
 
@@ -410,6 +408,7 @@ class StoreBackedSession(SessionBase):
         if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
+        seen = loaded.state
         for attempt in range(MAX_TRIES):
             state = change.apply(loaded.state, expires_at=expires_at)
             try:
@@ -421,7 +420,7 @@ class StoreBackedSession(SessionBase):
                 loaded = current
                 _pause(attempt)
             else:
-                self._show(state, change)
+                self._show(state, seen, change)
                 return
         raise StoreUnavailable("A session kept changing while it was being saved.")
 
@@ -447,7 +446,7 @@ class StoreBackedSession(SessionBase):
         lifetime = max(expires_at - _now(), 0)
         return max(1, min(self._engine().settings.touch_interval, lifetime // TOUCH_FRACTION))
 
-    def _show(self, state: State, change: Change) -> None:
+    def _show(self, state: State, seen: State, change: Change) -> None:
         """
         Bring the session dict up to what was stored, so that it shows what others changed.
 
@@ -457,9 +456,9 @@ class StoreBackedSession(SessionBase):
         shown = self._session_cache
         for key in [key for key in shown if key not in state.values]:
             del shown[key]
-        for key, value in state.values.items():
-            if key not in change.values and shown.get(key, MISSING) != value:
-                shown[key] = value
+        for key, stamp in state.stamps.items():
+            if key not in change.values and stamp != seen.stamps.get(key):
+                shown[key] = state.values[key]
 
 
 def _now() -> int:
