@@ -407,14 +407,28 @@ class _Reader:
             values["POOL_SIZE"],
         )
 
-    def _import(self, section: str, key: str, path: str) -> None:
+    def _check_codec(self, path: str) -> None:
+        if not self._import("", "CODEC", path):
+            return
+        try:
+            import_string(path)()
+        except ImportError as error:
+            self.add(
+                BAD_PATH,
+                full_name("", "CODEC"),
+                f"is {path}, which needs a module that is not installed: {error}. For encryption: "
+                "pip install 'django-distsession[encryption]'.",
+            )
+
+    def _import(self, section: str, key: str, path: str) -> bool:
         try:
             found = import_string(path)
         except ImportError as error:
             self.add(BAD_PATH, full_name(section, key), f"cannot be imported: {error}.")
-        else:
-            if not callable(found):
-                self.add(BAD_PATH, full_name(section, key), f"names {path}, which is no callable.")
+            return False
+        if not callable(found):
+            self.add(BAD_PATH, full_name(section, key), f"names {path}, which is no callable.")
+        return callable(found)
 
     def read(self) -> Settings:
         values = self.values[""]
@@ -422,10 +436,10 @@ class _Reader:
         if wanted := _namespace(namespace):
             self.add(
                 BAD_VALUE,
-                full_name("NAMESPACE"),
+                full_name("", "NAMESPACE"),
                 f"is not set, and the session cookie's name will not do. Write {wanted}.",
             )
-        self._import("", "CODEC", values["CODEC"])
+        self._check_codec(values["CODEC"])
         return Settings(
             namespace,
             values["HASH_KEYS"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -200,3 +201,14 @@ def test_passwords_are_not_shown(settings: Any) -> None:
     settings.DISTSESSION = with_setting("COUCHDB", "URL", "htp://me:hunter2@host")
     (problem,) = conf.problems()
     assert "hunter2" not in problem.message
+
+
+def test_encryption_without_its_library_is_named(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISTSESSION = {**GOOD, "CODEC": "django_distsession.codecs.EncryptedCodec"}
+    assert conf.problems() == []
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_PATH
+    assert "django-distsession[encryption]" in problem.message
