@@ -1,0 +1,43 @@
+"""
+Measure and print.
+
+Whatever is to be compared is measured in one run and in alternation, so that what else the
+machine does hits all alike. Absolute times say little on another machine; ratios do.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import hung_node, ratios, report
+from benchmarks.contenders import CONTENDERS
+from benchmarks.environment import describe
+from benchmarks.measuring import measure
+from benchmarks.options import parse
+from benchmarks.running import running_servers
+from benchmarks.site import benchmark_site
+
+
+def main() -> None:
+    options = parse()
+    with running_servers() as servers, benchmark_site(servers), ExitStack() as stack:
+        environment = describe(servers, rounds=options.rounds, batch=options.batch)
+        contenders = {
+            name: stack.enter_context(CONTENDERS[name](servers)) for name in options.contenders
+        }
+        results = measure(contenders, rounds=options.rounds, batch=options.batch)
+        verdicts = ratios.judge(results)
+        hung = None
+        if hung_node.CONTENDER in options.contenders:
+            hung = hung_node.measure(servers.nodes, rounds=options.rounds, batch=options.batch)
+            verdicts.append(hung.verdict)
+    print(report.as_text(environment, results, verdicts, hung))
+    if options.json:
+        document = report.as_document(environment, results, verdicts, hung)
+        Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
