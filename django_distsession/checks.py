@@ -5,7 +5,8 @@ System checks: what is wrong in the settings, said before a request meets it.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ OUR_MIDDLEWARE = "django_distsession.middleware.SessionMiddleware"
 
 
 def _uses_our_engine() -> bool:
-    return settings.SESSION_ENGINE in conf.ENGINES
+    return bool(conf.needed_sections())
 
 
 @register(Tags.security)
@@ -95,7 +96,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     """
     if not _uses_our_engine() or conf.problems():
         return []
-    given, needed = conf.get(), conf.ENGINES[settings.SESSION_ENGINE]
+    given, needed = conf.get(), conf.needed_sections()
     found: list[CheckMessage] = []
     if given.couchdb and "COUCHDB" in needed:
         for key, url in (("URL", given.couchdb.url), ("ADMIN_URL", given.couchdb.admin_url)):
@@ -110,8 +111,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
                 )
     if given.memcached and "MEMCACHED" in needed and given.memcached.credentials is None:
         exposed = [server for server in given.memcached.servers if not _is_local(server)]
-        client_certificate = isinstance(settings.DISTSESSION["MEMCACHED"].get("TLS"), dict)
-        if exposed and not client_certificate:
+        if exposed and not _may_hold_certificate(settings.DISTSESSION["MEMCACHED"].get("TLS")):
             found.append(
                 Warning(
                     f"{conf.full_name('MEMCACHED', 'SERVERS')} names {', '.join(exposed)} without "
@@ -122,6 +122,10 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
                 )
             )
     return found
+
+
+def _may_hold_certificate(tls: Any) -> bool:
+    return isinstance(tls, ssl.SSLContext) or (isinstance(tls, Mapping) and "CERT_FILE" in tls)
 
 
 def _is_local(server: str) -> bool:

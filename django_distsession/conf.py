@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
+
+from .codecs import Codec
 
 NAME = "DISTSESSION"
 
@@ -257,11 +260,17 @@ SCHEMA: dict[str, dict[str, Option]] = {
     },
 }
 
-ENGINES: dict[str, Sequence[str]] = {
-    "django_distsession.backends.memcached": ("MEMCACHED",),
-    "django_distsession.backends.couchdb": ("COUCHDB",),
-    "django_distsession.backends.hybrid": ("MEMCACHED", "COUCHDB"),
-}
+
+def needed_sections() -> tuple[str, ...]:
+    """
+    Return the sections that the engine in use needs; none for an engine that is not ours.
+    """
+    try:
+        engine = import_module(settings.SESSION_ENGINE)
+    except ImportError:
+        # Django says so, and better, as soon as the engine is used.
+        return ()
+    return getattr(getattr(engine, "SessionStore", None), "needed_settings", ())
 
 
 def full_name(section: str, key: str = "") -> str:
@@ -320,7 +329,7 @@ class _Reader:
     def _is_needed(self, section: str) -> bool:
         if section == "COUCHDB" and self.given[section].get("CLIENT"):
             return False
-        return bool(self.given[section]) or section in ENGINES.get(settings.SESSION_ENGINE, ())
+        return bool(self.given[section]) or section in needed_sections()
 
     def memcached(self) -> MemcachedSettings | None:
         values = self.values["MEMCACHED"]
@@ -410,8 +419,12 @@ class _Reader:
     def _check_codec(self, path: str) -> None:
         if not self._import("", "CODEC", path):
             return
+        codec = import_string(path)
+        if not (isinstance(codec, type) and issubclass(codec, Codec)):
+            self.add(BAD_PATH, full_name("", "CODEC"), f"names {path}, which is no codec.")
+            return
         try:
-            import_string(path)()
+            codec()
         except ImportError as error:
             self.add(
                 BAD_PATH,

@@ -13,9 +13,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """
-    The store could not be reached, or too few of its servers answered. The session is as it was.
+    The store could not be reached, or too few of its servers answered.
 
-    It says nothing about whether the session exists, so nobody may be logged out because of it.
+    It says nothing about whether the session exists, so nobody may be logged out because of it,
+    and nothing about whether a write took place, which may be repeated.
     """
 
 

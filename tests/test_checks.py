@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -74,3 +75,24 @@ def test_open_memcached_on_another_host_is_warned_about(
     settings.DISTSESSION = {**settings.DISTSESSION, "MEMCACHED": memcached}
     assert run(deploy=True) == ([] if more else ["distsession.W011"])
     assert run() == []
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        (ssl.create_default_context(), []),
+        (True, ["distsession.W011"]),
+    ],
+)
+def test_tls_without_a_client_certificate_keeps_nobody_out(
+    settings: Any, tls: Any, expected: list[str]
+) -> None:
+    memcached = {"SERVERS": ["cache.example:11211"], "TLS": tls}
+    settings.DISTSESSION = {**settings.DISTSESSION, "MEMCACHED": memcached}
+    assert run(deploy=True) == expected
+
+
+def test_an_engine_of_ones_own_is_checked_too(settings: Any) -> None:
+    settings.SESSION_ENGINE = "tests.custom_engine"
+    settings.DISTSESSION = {}
+    assert run() == ["distsession.E004"]

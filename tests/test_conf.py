@@ -185,6 +185,13 @@ def test_the_cookie_names_the_database(settings: Any) -> None:
     assert 'Write "host-shop"' in problem.message
 
 
+def test_a_codec_that_is_none_is_named(settings: Any) -> None:
+    settings.DISTSESSION = {**GOOD, "CODEC": "os.path.join"}
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_PATH
+    assert "no codec" in problem.message
+
+
 @pytest.mark.parametrize("path", ["no.such.module", "django_distsession.conf.NAME"])
 def test_a_path_that_leads_nowhere_is_named(settings: Any, path: str) -> None:
     settings.DISTSESSION = {**with_setting("COUCHDB", "CLIENT", path), "CODEC": path}

@@ -211,6 +211,18 @@ def test_clearing_and_refilling_leaves_only_what_is_new(session_class: Engine) -
     assert contents(session_class, key) == {"new": 1}
 
 
+def test_clearing_outlives_what_others_add_meanwhile(session_class: Engine) -> None:
+    key = stored(session_class, old=1)
+    session, other = session_class(key), session_class(key)
+    session.keys()
+    session.clear()
+    session["new"] = 1
+    other["aside"] = 1
+    other.save()
+    session.save()
+    assert contents(session_class, key) == {"new": 1}
+
+
 def test_an_ended_session_stays_ended(session_class: Engine) -> None:
     key = stored(session_class, a=1)
     late = session_class(key)
@@ -316,10 +328,18 @@ def test_an_expired_session_is_no_session(session_class: Engine) -> None:
     expired = session_class(key)
     assert expired.load() == {}
     assert expired.session_key is None
-    # Its key may be taken again.
-    again = session_class(key)
-    again.save(must_create=True)
-    assert again.exists(key)
+
+
+def test_the_key_of_an_expired_session_may_be_taken_again(session_class: Engine) -> None:
+    for turn in range(8):
+        session = session_class()
+        session["old"] = turn
+        session.set_expiry(-1)
+        session.save()
+        again = session_class(session.session_key)
+        again.save(must_create=True)
+        assert again.exists(session.session_key or "")
+        assert contents(session_class, session.session_key or "") == {}
 
 
 def test_sessions_beyond_30_days_live(session_class: Engine) -> None:
@@ -415,6 +435,15 @@ def test_a_damaged_record_is_reported_and_is_no_session(
     ]
     assert "tellnobody" not in caplog.text
     assert key not in caplog.text
+
+
+def test_a_prolonged_record_is_no_session(session_class: Engine) -> None:
+    session = session_class()
+    session.set_expiry(-1)
+    session.save()
+    key = session.session_key or ""
+    replace_record(session_class, key, expires_at=base._now() + 1000)
+    assert session_class(key).load() == {}
 
 
 @pytest.mark.parametrize("create", [False, True])

@@ -83,6 +83,16 @@ def test_equal_versions_mean_equal_states(states: list[State], data: st.DataObje
     assert (a.version == b.version) == (a == b)
 
 
+def test_knowing_of_a_removal_makes_another_version() -> None:
+    base = first_state({"a": 1}, created_at=1, expires_at=9, tag="t")
+    branch = save(save(base, {"a": 1, "k": 1}, tag="b"), {"a": 1}, tag="b")
+    other = save(save(base, {"a": 2}, tag="z"), {"a": 3}, tag="z")
+    merged = merge(branch, other)
+    assert merged.stamps == other.stamps
+    assert merged.saved == other.saved
+    assert merged.version != other.version
+
+
 @given(histories(), st.integers(0, 10**9), st.data())
 def test_ended_is_final(states: list[State], expires_at: int, data: st.DataObject) -> None:
     ended = tombstone(expires_at)

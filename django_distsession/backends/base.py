@@ -93,6 +93,9 @@ class StoreBackedSession(SessionBase):
 
         def _get_session(self, no_load: bool = False) -> dict[Any, Any]: ...
 
+    # Which sections of DISTSESSION the engine cannot do without.
+    needed_settings: ClassVar[tuple[str, ...]]
+
     # Set by the middleware: an outage at load makes this an empty session that is not saved.
     anonymous_when_unavailable = False
     # Whether this object met an outage.
@@ -348,7 +351,8 @@ class StoreBackedSession(SessionBase):
         if found is None or not _is_live(found.record):
             return None
         opened = self._engine().records.open(storage_id, found.record)
-        if opened is None:
+        # What the payload says of its expiry is protected; what stands beside it is not.
+        if opened is None or opened.state.expires_at <= time.time():
             return None
         return self._remember(storage_id, found.record, found.token, opened)
 

@@ -70,6 +70,8 @@ class SessionStore(CouchDBSession):
     A session in CouchDB.
     """
 
+    needed_settings = ("COUCHDB",)
+
     @classmethod
     def make_store(cls, settings: conf.Settings, records: Records) -> CouchDBStore:
         """

@@ -16,6 +16,8 @@ class SessionStore(CouchDBSession):
     A session in CouchDB, with a copy in memcached.
     """
 
+    needed_settings = ("MEMCACHED", "COUCHDB")
+
     @classmethod
     def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
         """

@@ -38,6 +38,8 @@ class SessionStore(StoreBackedSession):
     A session in memcached. Expired ones vanish by themselves.
     """
 
+    needed_settings = ("MEMCACHED",)
+
     @classmethod
     def make_store(cls, settings: conf.Settings, records: Records) -> MemcachedStore:
         """
