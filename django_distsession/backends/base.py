@@ -7,6 +7,7 @@ Knows session dicts, states, codecs and expiry. Does not know where records live
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import random
 import re
@@ -36,8 +37,9 @@ from .threads import in_thread
 
 logger = logging.getLogger("django_distsession.sessions")
 
-# A save that loses this many times in a row gives up.
-MAX_TRIES = 30
+# A save that keeps losing against others gives up after this many seconds. Each round somebody
+# wins, so that takes a crowd.
+MAX_SECONDS = 10.0
 FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
@@ -413,7 +415,8 @@ class StoreBackedSession(SessionBase):
             self._loaded = loaded
             return
         seen = loaded.state
-        for attempt in range(MAX_TRIES):
+        deadline = time.monotonic() + MAX_SECONDS
+        for attempt in itertools.count():
             state = change.apply(loaded.state, expires_at=expires_at)
             try:
                 self._loaded = self._replace(storage_id, state, loaded.token)
@@ -422,11 +425,15 @@ class StoreBackedSession(SessionBase):
                 if current is None:
                     raise UpdateError from None
                 loaded = current
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
+                        "could not be saved."
+                    ) from None
                 _pause(attempt)
             else:
                 self._show(state, seen, change)
                 return
-        raise StoreUnavailable("A session kept changing while it was being saved.")
 
     def _replace(self, storage_id: str, state: State, token: Token) -> Loaded:
         records = self._engine().records
@@ -475,7 +482,7 @@ def _is_live(record: Record) -> bool:
 
 def _pause(attempt: int) -> None:
     # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
-    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)))  # noqa: S311
+    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE)))  # noqa: S311
 
 
 def _forget_engines(*, setting: str, **kwargs: Any) -> None:
