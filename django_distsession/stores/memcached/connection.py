@@ -45,6 +45,12 @@ class Reply(NamedTuple):
     ttl: int = 0
 
 
+class CrawlerBusy(MemcacheError):  # type: ignore[misc]
+    """
+    The server is listing its keys for somebody else.
+    """
+
+
 class Connection(Client):  # type: ignore[misc]
     """
     A connection that belongs to one exchange at a time. After any failure it must be closed.
@@ -190,6 +196,8 @@ class Connection(Client):  # type: ignore[misc]
                 yield head[4:].partition(b" ")[0]
             elif head == b"END\r":
                 return
+            elif head.startswith(b"BUSY"):
+                raise CrawlerBusy
             else:
                 raise MemcacheUnknownCommandError(head[:80].decode("ascii", "replace").strip())
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from ... import suspicious
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from . import wire
-from .agreement import Held, agree
+from .agreement import Held, Repair, agree
 from .connection import (
     Connection,
     Reply,
@@ -29,9 +30,9 @@ from .connection import (
     set_command,
 )
 from .exchange import Request, exchange
-from .node import Node, NodeStatus
+from .listing import Listing
+from .node import Node
 from .placement import Placement
-from .walk import Repair, walk
 
 # How often copies that keep changing under a reader are read again.
 MAX_TRIES = 30
@@ -141,11 +142,11 @@ class MemcachedStore(CacheStore):
         reached = 0 if found is None else len(found.token)
         return Repair(found is not None, written, len(replicas) - reached)
 
-    def held_ids(self, node: Node) -> Iterator[str]:
+    def list_ids(self, node: Node) -> Listing:
         """
-        Yield the storage ids of what a server holds. `StoreUnavailable` if it does not tell.
+        Return the storage ids of what a server holds. `StoreUnavailable` if it does not tell.
         """
-        return walk(node, self._prefix)
+        return Listing(node, self._prefix)
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
@@ -158,11 +159,11 @@ class MemcachedStore(CacheStore):
             for node, reply in zip(self.nodes, replies, strict=True)
         ]
 
-    def status(self) -> list[NodeStatus]:
+    def status(self) -> list[dict[str, Any]]:
         """
-        Tell how each server is doing, as this process sees it. Asks none of them.
+        Tell how each server is doing, as this process sees it: see `NodeStatus`.
         """
-        return [node.status() for node in self.nodes]
+        return [{"store": "memcached", **asdict(node.status())} for node in self.nodes]
 
     def close(self) -> None:
         """
