@@ -8,7 +8,7 @@ is given `merge` to bring differing copies of one session together.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -145,6 +145,18 @@ class Store(ABC):
         """
         Close all connections. The store may be used again afterwards.
         """
+
+    def parts(self) -> Iterator[Store]:
+        """
+        Yield this store and the stores that it is made of.
+        """
+        yield self
+
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how each server is doing, as this process sees it. Asks none of them.
+        """
+        return []
 
 
 class CacheStore(Store):

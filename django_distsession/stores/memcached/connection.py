@@ -1,22 +1,31 @@
 """
 One connection to one memcached server, in two halves: send now, receive later.
 
-pymemcache supplies connecting, TLS and reading; this adds the meta protocol, which it does not
+pymemcache supplies reading, statistics and errors; this adds the meta protocol, which it does not
 speak, and the split that lets requests to several servers travel at once. Every reply names its
 key and repeats the request's opaque token, so a reply to another request is never taken for ours.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
-from select import poll
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from pymemcache.client.base import Client, _readline, _readvalue
-from pymemcache.exceptions import MemcacheError, MemcacheUnknownError
+from pymemcache.exceptions import (
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
+)
 
 # What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError)
+# What a server answers that works and cannot do this, for want of memory most likely.
+REFUSAL = MemcacheServerError
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
@@ -26,12 +35,20 @@ ITEM_OVERHEAD = 128
 class Reply(NamedTuple):
     """
     status: "VA" (a value), "HD" (done), "EN" (no such key), "EX" (changed since), "NF" (gone),
-    "NS" (not stored: it is there already). cas: the value's token, where there is one.
+    "NS" (not stored: it is there already). cas: the value's token, where there is one. ttl: the
+    seconds until a value expires by the server's own clock.
     """
 
     status: bytes
     cas: int = 0
     value: bytes = b""
+    ttl: int = 0
+
+
+class CrawlerBusy(MemcacheError):  # type: ignore[misc]
+    """
+    The server is listing its keys for somebody else.
+    """
 
 
 class Connection(Client):  # type: ignore[misc]
@@ -61,7 +78,10 @@ class Connection(Client):  # type: ignore[misc]
         self._opaque = 0
         self._buffer = b""
         self._key = b""
-        self._readable = poll()
+
+    def __del__(self) -> None:
+        # An exchange that died between two statements leaves its connection to nobody.
+        self.close()
 
     def open(self) -> None:
         """
@@ -69,8 +89,10 @@ class Connection(Client):  # type: ignore[misc]
         """
         try:
             self._connect()
-            self._readable = poll()
-            self._readable.register(self.sock.fileno())
+            self._readable = select.poll()
+            self._readable.register(self.sock.fileno(), select.POLLIN)
+            # TLS may hold what was read from the network and not yet asked for.
+            self._decrypted = getattr(self.sock, "pending", None)
             if self._credentials:
                 self._authenticate(*self._credentials)
             limit = self.stats("settings").get(b"item_size_max")
@@ -79,11 +101,44 @@ class Connection(Client):  # type: ignore[misc]
             self.close()
             raise
 
+    def _connect(self) -> None:
+        # pymemcache tries the first address of a name only, and on a BaseException leaves the
+        # socket open.
+        self.close()
+        error: OSError | None = None
+        for family, address in self._addresses():
+            try:
+                self.sock = socket.socket(family, socket.SOCK_STREAM)
+                self._connect_to(address)
+            except OSError as failure:
+                self.close()
+                error = failure
+            else:
+                return
+        raise error or OSError("The server's name has no address.")
+
+    def _addresses(self) -> Iterator[tuple[int, Any]]:
+        if isinstance(self.server, str):
+            yield socket.AF_UNIX, self.server
+            return
+        host, port = self.server
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            yield family, address
+
+    def _connect_to(self, address: Any) -> None:
+        self.sock.settimeout(self.connect_timeout)
+        self.sock.connect(address)
+        if isinstance(self.server, tuple):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls_context:
+                self.sock = self.tls_context.wrap_socket(self.sock, server_hostname=self.server[0])
+        self.sock.settimeout(self.timeout)
+
     def _authenticate(self, username: str, password: str) -> None:
         # memcached's ASCII authentication (-Y): a first `set`, of any key, that holds both.
         secret = f"{username} {password}".encode()
         self.sock.sendall(b"set auth 0 0 %d\r\n%b\r\n" % (len(secret), secret))
-        self._buffer, line = _readline(self.sock, b"")
+        _, line = _readline(self.sock, b"")
         if line != b"STORED":
             raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
 
@@ -92,62 +147,89 @@ class Connection(Client):  # type: ignore[misc]
         """
         Whether nothing waits to be read, neither the server's goodbye nor a reply nobody wants.
         """
-        return self.sock is not None and not self._readable.poll(0)
+        if self.sock is None or self._readable.poll(0):
+            return False
+        return not (self._decrypted and self._decrypted())
 
-    def send_get(self, key: bytes) -> None:
+    def send(self, key: bytes, command: bytes, body: bytes = b"") -> None:
         """
-        Ask for a value and its cas token.
+        Send a command of the meta protocol on `key`; `body` follows its line.
         """
         self._opaque += 1
         self._key = key
-        self.sock.sendall(b"mg %b v c k O%d\r\n" % (key, self._opaque))
-
-    def send_set(self, key: bytes, value: bytes, ttl: int, condition: bytes = b"") -> None:
-        """
-        Send a value.
-
-        ttl: as memcached takes it: seconds, or from 30 days on an absolute time.
-        condition: b"" (always), b"ME" (if there is none) or b"C…" (if its cas token is this).
-        """
-        self._opaque += 1
-        self._key = key
-        self.sock.sendall(
-            b"ms %b %d T%d c k O%d %b\r\n%b\r\n"
-            % (key, len(value), ttl, self._opaque, condition, value)
-        )
-
-    def send_delete(self, key: bytes) -> None:
-        """
-        Ask to delete a value.
-        """
-        self._opaque += 1
-        self._key = key
-        self.sock.sendall(b"md %b k O%d\r\n" % (key, self._opaque))
+        self.sock.sendall(b"%b k O%d\r\n%b" % (command, self._opaque, body))
 
     def receive(self) -> Reply:
         """
         Read the reply to what was sent last.
         """
         self._buffer, line = _readline(self.sock, self._buffer)
-        self._raise_errors(line, b"meta")
         status, *flags = line.split()
         value = b""
         if status == b"VA":
             self._buffer, value = _readvalue(self.sock, self._buffer, int(flags.pop(0)))
+        else:
+            self._raise_errors(line, b"meta")
         answers = {flag[:1]: flag[1:] for flag in flags}
         if (
-            answers.get(b"O") != b"%d" % self._opaque
+            self._buffer
+            or answers.get(b"O") != b"%d" % self._opaque
             or answers.get(b"k") != self._key
-            or self._buffer
         ):
             raise MemcacheUnknownError("The reply belongs to another request.")
-        return Reply(status, int(answers.get(b"c", 0)), value)
+        return Reply(status, int(answers.get(b"c", 0)), value, int(answers.get(b"t", 0)))
+
+    def dump_keys(self) -> Iterator[bytes]:
+        """
+        Yield the keys that the server holds, as it writes them: percent-encoded.
+        """
+        self.sock.sendall(b"lru_crawler metadump all\r\n")
+        while True:
+            # The lines of keys end in "\n", the last one in "\r\n".
+            head, newline, self._buffer = self._buffer.partition(b"\n")
+            if not newline:
+                received = self.sock.recv(65536)
+                if not received:
+                    raise MemcacheUnknownError("The server ended its list of keys too early.")
+                self._buffer = head + received
+            elif head.startswith(b"key="):
+                yield head[4:].partition(b" ")[0]
+            elif head == b"END\r":
+                return
+            elif head.startswith(b"BUSY"):
+                raise CrawlerBusy
+            else:
+                raise MemcacheUnknownCommandError(head[:80].decode("ascii", "replace").strip())
 
     def set_timeout(self, seconds: float) -> None:
         """
         Bound what the next read may take.
         """
         self.sock.settimeout(seconds)
+
+
+def get_command(key: bytes) -> bytes:
+    """
+    Return the command that asks for a value, its cas token and its remaining time.
+    """
+    return b"mg %b v c t" % key
+
+
+def set_command(key: bytes, value: bytes, ttl: int, condition: bytes = b"") -> bytes:
+    """
+    Return the command that stores a value, which is to follow it.
+
+    ttl: as memcached takes it: seconds, or from 30 days on an absolute time.
+    condition: b"" (always), b"ME" (if there is none) or b"C…" (if its cas token is this).
+    """
+    return b"ms %b %d T%d c %b" % (key, len(value), ttl, condition)
+
+
+def delete_command(key: bytes) -> bytes:
+    """
+    Return the command that deletes a value.
+    """
+    return b"md %b" % key
 
 
 def parse_server(server: str) -> tuple[str, int] | str:

@@ -8,11 +8,11 @@ time-out, a cancelled task), every connection with an unread reply is closed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge
-from .connection import FAILURES, ITEM_OVERHEAD, Connection, Reply
+from .connection import FAILURES, ITEM_OVERHEAD, REFUSAL, Connection, Reply
 from .node import Node
 
 # A second server that hangs must not cost a second time-out.
@@ -21,13 +21,13 @@ GRACE = 0.005
 
 class Request(NamedTuple):
     """
-    send: writes the request to a connection. size: of the value in it, 0 if there is none.
+    command: the line of the meta protocol. body: what follows it.
     """
 
     node: Node
-    send: Callable[[Connection], None]
     key: bytes
-    size: int = 0
+    command: bytes
+    body: bytes = b""
 
 
 class _Exchange(NamedTuple):
@@ -38,62 +38,77 @@ class _Exchange(NamedTuple):
 
 def exchange(requests: Sequence[Request]) -> list[Reply | None]:
     """
-    Return the replies in the order of the requests, None for each server that was not reached.
+    Return the replies in the order of the requests, None for each server that did not do as asked.
 
     `RecordTooLarge` before anything is sent if one of the servers would refuse the value.
     """
     replies: list[Reply | None] = [None] * len(requests)
     open_: list[_Exchange] = []
     try:
-        for index, request in enumerate(requests):
+        for position, request in enumerate(requests):
             if request.node.health.admits():
-                _connect(index, request, open_)
-        for one in open_:
-            _check_size(one)
-        for one in list(open_):
+                _connect(position, request, open_)
+        _check_sizes(open_)
+        started = time.monotonic()
+        for one in tuple(open_):
             try:
-                one.request.send(one.connection)
+                one.connection.send(one.request.key, one.request.command, one.request.body)
             except FAILURES as error:
                 _give_up(open_, one, error)
-        _receive(open_, replies)
+        _receive(open_, replies, started)
     finally:
         for one in open_:
             one.request.node.discard(one.connection)
     return replies
 
 
-def _connect(index: int, request: Request, open_: list[_Exchange]) -> None:
+def _connect(position: int, request: Request, open_: list[_Exchange]) -> None:
+    node = request.node
     try:
-        connection = request.node.acquire()
+        connection = node.acquire()
     except FAILURES as error:
-        request.node.failed(error)
+        node.failed(error)
     else:
-        open_.append(_Exchange(index, request, connection))
+        if connection is not None:
+            open_.append(_Exchange(position, request, connection))
 
 
-def _check_size(one: _Exchange) -> None:
-    limit = one.connection.item_limit
-    if one.request.size + len(one.request.key) + ITEM_OVERHEAD > limit:
-        raise RecordTooLarge(one.request.size, limit, f"memcached at {one.request.node.name}")
+def _check_sizes(open_: list[_Exchange]) -> None:
+    for one in open_:
+        request, limit = one.request, one.connection.item_limit
+        size = len(request.body)
+        if size and size + len(request.key) + ITEM_OVERHEAD > limit:
+            # Nothing was sent yet, so all connections are as good as before.
+            while open_:
+                unused = open_.pop()
+                unused.request.node.release(unused.connection)
+            raise RecordTooLarge(size, limit, f"memcached at {request.node.name}")
 
 
-def _receive(open_: list[_Exchange], replies: list[Reply | None]) -> None:
-    deadline: float | None = None
+def _receive(open_: list[_Exchange], replies: list[Reply | None], started: float) -> None:
+    failed = False
     while open_:
         one = open_[0]
-        node = one.request.node
-        if deadline is not None:
-            one.connection.set_timeout(max(deadline - time.monotonic(), GRACE))
+        node, connection = one.request.node, one.connection
+        if failed:
+            # All share one deadline, whatever order their replies are read in.
+            left = started + node.timeout - time.monotonic()
+            connection.set_timeout(max(left, GRACE))
         try:
-            replies[one.position] = one.connection.receive()
+            replies[one.position] = connection.receive()
+        except REFUSAL as error:
+            open_.pop(0)
+            node.discard(connection)
+            node.refused(error)
+            continue
         except FAILURES as error:
-            deadline = deadline or time.monotonic()
+            failed = True
             _give_up(open_, one, error)
             continue
-        if deadline is not None:
-            one.connection.set_timeout(node.timeout)
+        if failed:
+            connection.set_timeout(node.timeout)
         open_.pop(0)
-        node.release(one.connection)
+        node.release(connection, time.monotonic() - started)
 
 
 def _give_up(open_: list[_Exchange], one: _Exchange, error: BaseException) -> None:

@@ -31,13 +31,22 @@ class HealthStatus:
 class Health:
     """
     The breaker. retry_after: seconds until the first probe; the pause doubles with each failure.
+
+    longest_probe: seconds after which a prober that never told how it went counts as lost.
     """
 
-    def __init__(self, retry_after: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        retry_after: float,
+        longest_probe: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._retry_after = retry_after
+        self._longest_probe = longest_probe
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
+        self._is_probed = False
         self._retry_at = 0.0
         self._since = time.time()
         self._last_error: str | None = None
@@ -57,9 +66,12 @@ class Health:
             return True
         with self._lock:
             now = self._clock()
+            if not self._failures:
+                return True
             if now < self._retry_at:
                 return False
-            self._retry_at = now + self._pause()
+            self._is_probed = True
+            self._retry_at = now + max(self._pause(), self._longest_probe)
             return True
 
     def succeeded(self) -> bool:
@@ -69,7 +81,7 @@ class Health:
         if not self._failures:
             return False
         with self._lock:
-            was_down, self._failures = bool(self._failures), 0
+            was_down, self._failures, self._is_probed = bool(self._failures), 0, False
             self._since = time.time()
             return was_down
 
@@ -79,16 +91,26 @@ class Health:
         """
         with self._lock:
             was_up = not self._failures
-            self._failures += 1
-            self._retry_at = self._clock() + self._pause()
-            # The class alone where the text could hold anything a server sent.
-            self._last_error = f"{type(error).__name__}: {error}"[:200]
+            self.note(error)
             if was_up:
                 self._since = time.time()
+            elif not self._is_probed:
+                # One outage, met by many requests at once, is no reason to wait the longer.
+                return False
+            self._failures += 1
+            self._is_probed = False
+            self._retry_at = self._clock() + self._pause()
             return was_up
 
+    def note(self, error: BaseException) -> None:
+        """
+        Remember an error, whether or not it says that the server is down.
+        """
+        self._last_error = f"{type(error).__name__}: {error}"[:200]
+
     def _pause(self) -> float:
-        factor = min(1 << min(max(self._failures - 1, 0), 10), LONGEST_BACKOFF)
+        doubled: int = 1 << min(max(self._failures - 1, 0), 10)
+        factor = min(doubled, LONGEST_BACKOFF)
         return self._retry_after * factor * random.uniform(0.75, 1.25)  # noqa: S311
 
     def status(self) -> HealthStatus:

@@ -1,5 +1,5 @@
 """
-One configured memcached server: its connections and its health.
+One configured memcached server: its connections, its health, and what became of writes to it.
 """
 
 from __future__ import annotations
@@ -8,23 +8,50 @@ import logging
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ...exceptions import StoreUnavailable
 from .connection import Connection
 from .health import Health
+from .pool import Pool, PoolExhausted
 
 logger = logging.getLogger("django_distsession.memcached")
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
+# How long a request waits for a place in a full pool: as many time-outs, and no less than seconds.
+PATIENCE, LEAST_PATIENCE = 20, 5.0
+
+# The weight of the latest exchange in the average latency.
+LATEST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """
+    How a server is doing, as this process sees it.
+
+    server: as the settings write it. up, since: whether it answers, and since when, in seconds
+    since the epoch. last_error: also of an outage that is over.
+    latency: seconds that exchanges take on average; None before the first.
+    written, missed: writes that it took, and that it should have taken and did not.
+    repaired: copies that were written to it because it lacked them or held older ones.
+    """
+
+    server: str
+    up: bool
+    since: float
+    last_error: str | None
+    latency: float | None
+    written: int
+    missed: int
+    repaired: int
+
 
 class Node:
     """
-    A server and a bounded pool of connections to it. A full pool waits instead of failing.
-
-    name: the server as the settings write it.
+    A server and its pool. name: the server as the settings write it.
     """
 
     def __init__(
@@ -35,51 +62,50 @@ class Node:
         pool_size: int,
         retry_after: float,
         timeout: float,
+        connect_timeout: float = 0.0,
     ) -> None:
         self.name = name
         self.timeout = timeout
-        self.item_limit: int | None = None
         self._connect = connect
         self._pool_size = pool_size
         self._retry_after = retry_after
+        # Connecting, the first question, the exchange itself, and as much again.
+        self._longest_probe = 2 * (connect_timeout + 2 * timeout)
         self._reset()
         _nodes.add(self)
 
     def _reset(self) -> None:
-        self.health = Health(self._retry_after)
-        self._idle: deque[Connection] = deque()
-        self._slots = threading.BoundedSemaphore(self._pool_size)
+        self.health = Health(self._retry_after, self._longest_probe)
+        self._pool = Pool(self._connect, self._pool_size)
+        self._latency: float | None = None
+        self._written = self._missed = self._repaired = 0
+        self._counting = threading.Lock()
 
-    def acquire(self) -> Connection:
+    def acquire(self) -> Connection | None:
         """
-        Return a connection that nobody else uses. It must come back by `release` or `discard`.
+        Return a connection that nobody else uses; None if the server went down meanwhile.
+
+        It must come back by `release` or `discard`.
         """
-        if not self._slots.acquire(timeout=self.timeout):
+        try:
+            return self._pool.acquire(
+                max(PATIENCE * self.timeout, LEAST_PATIENCE), lambda: self.health.is_up
+            )
+        except PoolExhausted:
             raise StoreUnavailable(
                 f"All {self._pool_size} connections to memcached at {self.name} are in use. "
                 'Raise DISTSESSION["MEMCACHED"]["POOL_SIZE"] to the number of threads.'
-            )
-        try:
-            while self._idle:
-                # The youngest first: under little load the others may be closed by the server.
-                connection = self._idle.pop()
-                if connection.is_fresh:
-                    return connection
-                connection.close()
-            connection = self._connect()
-            connection.open()
-            self.item_limit = connection.item_limit
-            return connection
-        except BaseException:
-            self._slots.release()
-            raise
+            ) from None
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: Connection, latency: float | None = None) -> None:
         """
-        Take back a connection whose exchange is complete.
+        Take back a connection whose exchange is complete, and took `latency` seconds.
         """
-        self._idle.append(connection)
-        self._slots.release()
+        self._pool.release(connection)
+        if latency is None:
+            return
+        known = self._latency
+        self._latency = latency if known is None else known + LATEST * (latency - known)
         if self.health.succeeded():
             logger.warning("memcached at %s answers again.", self.name)
 
@@ -87,8 +113,7 @@ class Node:
         """
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
-        connection.close()
-        self._slots.release()
+        self._pool.discard(connection)
 
     def failed(self, error: BaseException) -> None:
         """
@@ -103,22 +128,51 @@ class Node:
                 type(error).__name__,
             )
 
+    def refused(self, error: BaseException) -> None:
+        """
+        Note that the server answered, but could not do what it was asked.
+        """
+        self.health.succeeded()
+        self.health.note(error)
+        logger.error("memcached at %s refuses: %s. Does it need more memory?", self.name, error)
+
+    def count_write(self, reached: bool, taken: bool, repair: bool) -> None:
+        """
+        Count a write that this server took, that did not reach it, or that lost a race.
+        """
+        with self._counting:
+            self._missed += not reached
+            self._written += taken
+            self._repaired += taken and repair
+
+    def status(self) -> NodeStatus:
+        """
+        Tell how the server is doing.
+        """
+        health = self.health.status()
+        return NodeStatus(
+            self.name,
+            health.up,
+            health.since,
+            health.last_error,
+            self._latency,
+            self._written,
+            self._missed,
+            self._repaired,
+        )
+
     def close(self) -> None:
         """
         Close the connections that nobody uses.
         """
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return
-            connection.close()
+        self._pool.close()
 
     def after_fork(self) -> None:
         """
         Start anew in a child process: sockets that two processes read from mix up their replies.
         """
-        self.close()
+        # Another thread may have held the pool's lock when this process was forked, so the pool
+        # is not asked to close: its sockets close as it is forgotten.
         self._reset()
 
 

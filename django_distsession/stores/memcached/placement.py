@@ -31,8 +31,8 @@ class Placement:
 
         One order for all, so that two threads never wait for each other's connections.
         """
-        if len(self._hashes) == 1:
-            return [0]
+        if self.replicas >= len(self._hashes):
+            return list(range(len(self._hashes)))
         name = storage_id.encode()
         scores = []
         for index, prepared in enumerate(self._hashes):

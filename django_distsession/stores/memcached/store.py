@@ -8,43 +8,37 @@ slept through, the copy that it wakes up with is outvoted by its stamps, never b
 
 from __future__ import annotations
 
+import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 from ... import suspicious
-from ...exceptions import StoreUnavailable
+from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from . import wire
-from .connection import Connection, Reply, parse_server
+from .agreement import Held, Repair, agree
+from .connection import (
+    Connection,
+    Reply,
+    delete_command,
+    get_command,
+    parse_server,
+    set_command,
+)
 from .exchange import Request, exchange
+from .listing import Listing
 from .node import Node
 from .placement import Placement
 
-# memcached takes a longer time for an absolute one.
-LONGEST_RELATIVE_TTL = 30 * 24 * 3600
-
-# Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
-CLOCK_SKEW = 300
-
 # How often copies that keep changing under a reader are read again.
-MAX_TRIES = 20
+MAX_TRIES = 30
+LONGEST_PAUSE = 0.02
 
 ALWAYS, IF_ABSENT = b"", b"ME"
-
-
-class _Held(NamedTuple):
-    """
-    What one replica answered: its cas token (0: it has nothing) and what could be read of it.
-    """
-
-    node: Node
-    cas: int
-    record: Record | None
-
 
 # For each replica that was reached, its cas token.
 Tokens = dict[Node, int]
@@ -92,6 +86,7 @@ class MemcachedStore(CacheStore):
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
+                connect_timeout=connect_timeout,
             )
             for server in servers
         ]
@@ -102,26 +97,7 @@ class MemcachedStore(CacheStore):
 
         So what one reader saw, no later reader misses.
         """
-        nodes = self._replica_set(storage_id)
-        for _ in range(MAX_TRIES):
-            held = self._read(nodes, storage_id)
-            if len(held) < self._quorum:
-                raise self._unavailable(len(held))
-            records = [copy.record for copy in held if copy.record is not None]
-            if not records:
-                return None
-            agreed = self._agree(storage_id, records)
-            if agreed is None:
-                return None
-            differing = [
-                copy
-                for copy in held
-                if copy.record is None or copy.record.version != agreed.version
-            ]
-            tokens = {copy.node: copy.cas for copy in held}
-            if not differing or self._repair(storage_id, agreed, differing, tokens):
-                return Found(agreed, tokens)
-        raise StoreUnavailable("A session in memcached kept changing while it was read.")
+        return self._settle(storage_id, self._replica_set(storage_id))[0]
 
     def add(self, storage_id: str, record: Record) -> Token:
         """
@@ -144,23 +120,50 @@ class MemcachedStore(CacheStore):
         replies = self._send(storage_id, tombstone, [(node, ALWAYS) for node in nodes])
         taken = sum(reply is not None and reply.status == b"HD" for reply in replies)
         if taken < self._quorum:
-            raise self._unavailable(taken)
+            raise self._unavailable(storage_id, taken)
 
     def discard(self, storage_id: str) -> None:
         """
         Delete the session on all reachable replicas.
         """
         key = self._key(storage_id)
-        send = partial(Connection.send_delete, key=key)
-        exchange([Request(node, send, key) for node in self._replica_set(storage_id)])
+        command = delete_command(key)
+        exchange([Request(node, key, command) for node in self._replica_set(storage_id)])
+
+    def repair(self, storage_id: str, stray: Node | None = None) -> Repair:
+        """
+        Bring the replicas together, as a read does, and tell what there was to do.
+
+        stray: a server that holds a copy; if it is no replica, its copy is taken into account.
+        """
+        replicas = self._replica_set(storage_id)
+        extra = [] if stray is None or stray in replicas else [stray]
+        found, written = self._settle(storage_id, replicas, extra)
+        reached = 0 if found is None else len(found.token)
+        return Repair(found is not None, written, len(replicas) - reached)
+
+    def list_ids(self, node: Node) -> Listing:
+        """
+        Return the storage ids of what a server holds. `StoreUnavailable` if it does not tell.
+        """
+        return Listing(node, self._prefix)
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
         Tell what every configured server holds.
         """
         replicas = self._replica_set(storage_id)
-        held = {copy.node: copy for copy in self._read(self.nodes, storage_id)}
-        return [self._copy(node, held.get(node), node in replicas) for node in self.nodes]
+        replies = self._ask(self.nodes, storage_id)
+        return [
+            self._copy(storage_id, node, reply, node in replicas)
+            for node, reply in zip(self.nodes, replies, strict=True)
+        ]
+
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how each server is doing, as this process sees it: see `NodeStatus`.
+        """
+        return [{"store": "memcached", **asdict(node.status())} for node in self.nodes]
 
     def close(self) -> None:
         """
@@ -175,66 +178,99 @@ class MemcachedStore(CacheStore):
     def _replica_set(self, storage_id: str) -> list[Node]:
         return [self.nodes[index] for index in self._placement.replica_set(storage_id)]
 
-    def _read(self, nodes: Sequence[Node], storage_id: str) -> list[_Held]:
+    def _settle(
+        self, storage_id: str, replicas: Sequence[Node], extra: Sequence[Node] = ()
+    ) -> tuple[Found | None, int]:
+        """
+        Return what the replicas hold, once they hold the same, and how many were written to.
+
+        extra: other servers whose copies are read too.
+        """
+        written = 0
+        for attempt in range(MAX_TRIES):
+            held = self._read([*replicas, *extra], storage_id)
+            reached = [copy for copy in held if copy.node in replicas] if extra else held
+            if len(reached) < self._quorum:
+                raise self._unavailable(storage_id, len(reached))
+            agreed = agree(storage_id, held, self._merge)
+            if agreed is None:
+                return None, written
+            tokens = {copy.node: copy.cas for copy in reached}
+            differing = [copy for copy in reached if copy.differs_from(agreed)]
+            if not differing:
+                return Found(agreed, tokens), written
+            try:
+                repaired = self._repair(storage_id, agreed, differing, tokens)
+            except RecordTooLarge:
+                # Copies that fit each, but not together. Whoever reads merges them anew, until
+                # a save is told that the session is too large.
+                return Found(agreed, tokens), written
+            written += repaired or 0
+            if repaired is not None:
+                return Found(agreed, tokens), written
+            time.sleep(random.uniform(0, LONGEST_PAUSE * attempt / MAX_TRIES))  # noqa: S311
+        raise StoreUnavailable("A session in memcached kept changing while it was read.")
+
+    def _ask(self, nodes: Sequence[Node], storage_id: str) -> list[Reply | None]:
         key = self._key(storage_id)
-        send = partial(Connection.send_get, key=key)
-        replies = exchange([Request(node, send, key) for node in nodes])
+        command = get_command(key)
+        return exchange([Request(node, key, command) for node in nodes])
+
+    def _read(self, nodes: Sequence[Node], storage_id: str) -> list[Held]:
+        replies = self._ask(nodes, storage_id)
         return [
-            _Held(node, reply.cas, self._record(storage_id, node, reply))
+            self._held(storage_id, node, reply)
             for node, reply in zip(nodes, replies, strict=True)
             if reply is not None
         ]
 
-    def _record(self, storage_id: str, node: Node, reply: Reply) -> Record | None:
+    def _held(self, storage_id: str, node: Node, reply: Reply) -> Held:
         if reply.status != b"VA":
-            return None
+            return Held(node, 0, None)
         try:
-            return wire.unpack(storage_id, reply.value)
+            record = wire.unpack(storage_id, reply.value)
         except wire.ForeignValue:
             suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
-            return None
+            return Held(node, reply.cas, None)
         except wire.NewerFormat:
             raise StoreUnavailable(
                 f"memcached at {node.name} holds a session written by a newer version of "
                 "django-distsession, which this version leaves alone. Upgrade this server too."
             ) from None
-
-    def _agree(self, storage_id: str, records: Sequence[Record]) -> Record | None:
-        first = records[0]
-        if all(record.version == first.version for record in records):
-            return first
-        ended = [record for record in records if record.ended]
-        if ended:
-            return max(ended, key=lambda record: record.version)
-        merged = self._merge(storage_id, records)
-        if merged is None:
-            return None
-        # Whether the store behind this one knows all of it, nobody has checked yet.
-        return replace(merged, unsynced=any(record.unsynced for record in records))
+        skew = wire.skew(record.expires_at, self._clock(), reply.ttl)
+        if skew:
+            record = replace(record, expires_at=record.expires_at + skew)
+        return Held(node, reply.cas, record, skew)
 
     def _repair(
-        self, storage_id: str, agreed: Record, differing: Sequence[_Held], tokens: Tokens
-    ) -> bool:
+        self, storage_id: str, agreed: Record, differing: Sequence[Held], tokens: Tokens
+    ) -> int | None:
         """
         Write `agreed` to the replicas that differ, and their new tokens into `tokens`.
 
-        False if one of them changed meanwhile. One that fails now counts as not reached.
+        Return how many took it; None if one of them changed meanwhile. One that fails now counts
+        as not reached.
         """
         replies = self._send(
             storage_id,
             agreed,
             [(copy.node, ALWAYS if agreed.ended else _condition(copy.cas)) for copy in differing],
+            repair=True,
         )
+        written, changed = 0, False
         for copy, reply in zip(differing, replies, strict=True):
             if reply is None:
                 del tokens[copy.node]
             elif reply.status != b"HD":
-                return False
+                changed = True
             else:
                 tokens[copy.node] = reply.cas
+                written += 1
+        if changed:
+            return None
         if len(tokens) < self._quorum:
-            raise self._unavailable(len(tokens))
-        return True
+            raise self._unavailable(storage_id, len(tokens))
+        return written
 
     def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
         nodes = self._replica_set(storage_id)
@@ -247,7 +283,7 @@ class MemcachedStore(CacheStore):
         if any(reply.status != b"HD" for reply in reached.values()):
             return self._after_conflict(storage_id, record)
         if len(reached) < self._quorum:
-            raise self._unavailable(len(reached))
+            raise self._unavailable(storage_id, len(reached))
         return {node: reply.cas for node, reply in reached.items()}
 
     def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
@@ -260,48 +296,49 @@ class MemcachedStore(CacheStore):
         raise Conflict(found)
 
     def _send(
-        self, storage_id: str, record: Record, conditions: Sequence[tuple[Node, bytes]]
+        self,
+        storage_id: str,
+        record: Record,
+        conditions: Sequence[tuple[Node, bytes]],
+        repair: bool = False,
     ) -> list[Reply | None]:
         key = self._key(storage_id)
         value = wire.pack(storage_id, record)
-        ttl = self._ttl(record.expires_at)
-        return exchange(
+        ttl = wire.ttl(record.expires_at, self._clock())
+        body = value + b"\r\n"
+        replies = exchange(
             [
-                Request(
-                    node,
-                    partial(
-                        Connection.send_set, key=key, value=value, ttl=ttl, condition=condition
-                    ),
-                    key,
-                    len(value),
-                )
+                Request(node, key, set_command(key, value, ttl, condition), body)
                 for node, condition in conditions
             ]
         )
+        for (node, _), reply in zip(conditions, replies, strict=True):
+            node.count_write(reply is not None, reply is not None and reply.status == b"HD", repair)
+        return replies
 
-    def _ttl(self, expires_at: int) -> int:
-        remaining = max(expires_at - int(self._clock()), 0) + CLOCK_SKEW
-        return expires_at + CLOCK_SKEW if remaining > LONGEST_RELATIVE_TTL else remaining
-
-    def _unavailable(self, reached: int) -> StoreUnavailable:
+    def _unavailable(self, storage_id: str, reached: int) -> StoreUnavailable:
+        nodes = self._replica_set(storage_id)
+        errors = [f"{node.name}: {node.health.status().last_error or 'no error'}" for node in nodes]
         return StoreUnavailable(
             f"{reached} of this session's memcached servers answered, {self._quorum} must. "
-            "See SessionStore.status() for which are down."
+            f"Their latest errors: {'; '.join(errors)}."
         )
 
-    def _copy(self, node: Node, held: _Held | None, replica: bool) -> Copy:
-        if held is None:
-            return Copy("memcached", node.name, "unavailable", replica=replica)
-        if held.record is None:
-            return Copy("memcached", node.name, "absent", replica=replica)
+    def _copy(self, storage_id: str, node: Node, reply: Reply | None, replica: bool) -> Copy:
+        copy = partial(Copy, "memcached", node.name, replica=replica)
+        if reply is None:
+            return copy("unavailable")
+        try:
+            held = self._held(storage_id, node, reply)
+        except StoreUnavailable as newer:
+            return copy("unavailable", detail={"reason": str(newer)})
         record = held.record
-        return Copy(
-            "memcached",
-            node.name,
+        if record is None:
+            return copy("absent")
+        return copy(
             "ended" if record.ended else "live",
-            None if record.ended else record.version,
-            replica,
-            {"size": wire.HEADER.size + len(record.origin) + len(record.payload)},
+            version=None if record.ended else record.version,
+            detail={"size": wire.HEADER.size + len(record.origin) + len(record.payload)},
         )
 
 

@@ -21,6 +21,16 @@ UNSYNCED = 2
 # magic, format, flags, generation, tag, expires_at, created_at, checked_at, id, length of origin
 HEADER = struct.Struct("!2sBBQ16sQQQ8sB")
 
+# memcached takes a longer time for an absolute one, and takes none that 31 bits do not hold: an
+# item with such a time is gone at once.
+LONGEST_RELATIVE_TTL = 30 * 24 * 3600
+LATEST_ABSOLUTE_TTL = 2**31 - 1
+
+# Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
+CLOCK_SKEW = 300
+# Whole seconds are counted in several places; what differs by less is no skew.
+ROUNDING = 5
+
 
 class ForeignValue(Exception):
     """
@@ -88,3 +98,24 @@ def unpack(storage_id: str, value: bytes) -> Record:
         checked_at=checked_at,
         unsynced=bool(flags & UNSYNCED),
     )
+
+
+def ttl(expires_at: int, now: float) -> int:
+    """
+    Return the time that memcached is to keep a record, as it takes it.
+    """
+    remaining = max(expires_at - int(now), 0) + CLOCK_SKEW
+    if remaining <= LONGEST_RELATIVE_TTL:
+        return remaining
+    return min(expires_at + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
+
+
+def skew(expires_at: int, now: float, remaining: int) -> int:
+    """
+    Return by how many seconds a record lives longer than this process's clock makes of it.
+
+    remaining: what the server says. It counts down by one clock for all web servers, so where
+    theirs disagree, the session lives as long as the server says.
+    """
+    longer = int(now) + remaining - CLOCK_SKEW - expires_at
+    return longer if longer > ROUNDING else 0

@@ -1,0 +1,196 @@
+"""
+`repairsessions`: bring the replicas of every session in memcached together after an outage.
+
+Reading a session repairs it; this reads those that nobody else reads. Safe beside live traffic and
+beside itself: it writes by compare-and-swap what a request would write, and what it did not get to
+when it was interrupted, the next run does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import conf
+from ...exceptions import StoreUnavailable
+from ...stores.memcached import MemcachedStore
+from ...stores.memcached.node import Node
+from ..progress import progress
+
+DEFAULT_BATCH = 500
+
+
+@dataclass(slots=True)
+class Counts:
+    """
+    seen: keys that the servers listed, so a session once for each server that holds it.
+    repaired: sessions that had a replica written. copies: the replicas that were written.
+    gone: sessions that ended or ran out since they were listed. incomplete: sessions with a
+    replica that could not be reached. failed: sessions that could not be read.
+    """
+
+    seen: int = 0
+    repaired: int = 0
+    copies: int = 0
+    gone: int = 0
+    incomplete: int = 0
+    failed: int = 0
+
+
+class Command(BaseCommand):
+    """
+    Walks the keys that the servers hold.
+    """
+
+    help = "Bring the replicas of every session in memcached together after an outage."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """
+        All optional.
+        """
+        parser.add_argument(
+            "--server",
+            action="append",
+            default=[],
+            metavar="HOST:PORT",
+            help="Walk only the keys that this server of SERVERS holds. May be given repeatedly. "
+            "Give the servers that stayed up when one comes back empty.",
+        )
+        parser.add_argument(
+            "--rate", type=float, default=0, help="Sessions per second at the most. 0: no limit."
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=int,
+            default=DEFAULT_BATCH,
+            help="Sessions between two looks at the clock and the rate.",
+        )
+        parser.add_argument(
+            "--max-seconds", type=float, default=0, help="Stop after this long. 0: no limit."
+        )
+        parser.add_argument("--no-progress", action="store_true", help="Show no progress bar.")
+
+    def handle(self, **options: Any) -> None:
+        """
+        Walk, repair and report. Fails if anything could not be repaired.
+        """
+        if options["batch_size"] < 1 or options["rate"] < 0 or options["max_seconds"] < 0:
+            raise CommandError(
+                "--batch-size must be 1 or more, --rate and --max-seconds 0 or more."
+            )
+        store = _memcached_store()
+        counts, complaints = Counts(), []
+        pace = Pace(options["rate"], options["max_seconds"])
+        for node in _chosen(store, options["server"]):
+            try:
+                with store.list_ids(node) as ids:
+                    shown = progress(
+                        ids,
+                        len(ids),
+                        f"Sessions on {node.name}",
+                        hidden=options["no_progress"] or options["verbosity"] == 0,
+                    )
+                    for batch in _batches(shown, options["batch_size"]):
+                        for storage_id in batch:
+                            _repair(store, node, storage_id, counts)
+                        pace.keep(counts.seen)
+            except StoreUnavailable as error:
+                complaints.append(str(error))
+            except OutOfTime:
+                complaints.append("Stopped by --max-seconds before the end; run it again.")
+                break
+        self._report(counts, complaints, options["verbosity"])
+
+    def _report(self, counts: Counts, complaints: list[str], verbosity: int) -> None:
+        if verbosity > 0:
+            self.stdout.write(
+                f"{counts.seen} copies seen: {counts.repaired} sessions repaired by writing "
+                f"{counts.copies} copies, {counts.gone} gone meanwhile, {counts.incomplete} with "
+                f"a replica out of reach, {counts.failed} failed."
+            )
+        if counts.incomplete or counts.failed:
+            complaints.append(
+                "Not all replicas could be reached. Run repairsessions again when they are back."
+            )
+        if complaints:
+            raise CommandError(" ".join(complaints))
+
+
+class OutOfTime(Exception):
+    """
+    `--max-seconds` have passed.
+    """
+
+
+class Pace:
+    """
+    Holds back what would exceed the rate, and ends what takes too long.
+    """
+
+    def __init__(self, rate: float, max_seconds: float) -> None:
+        self._rate = rate
+        self._started = time.monotonic()
+        self._deadline = self._started + max_seconds if max_seconds else float("inf")
+
+    def keep(self, done: int) -> None:
+        """
+        Wait until `done` sessions are no more than the rate allows. `OutOfTime`.
+        """
+        now = time.monotonic()
+        due = self._started + done / self._rate if self._rate else now
+        if max(due, now) > self._deadline:
+            raise OutOfTime
+        if due > now:
+            time.sleep(due - now)
+
+
+def _memcached_store() -> MemcachedStore:
+    if "MEMCACHED" in conf.needed_sections():
+        engine = import_module(settings.SESSION_ENGINE)
+        for store in engine.SessionStore.get_store().parts():
+            if isinstance(store, MemcachedStore):
+                return store
+    raise CommandError(
+        f'SESSION_ENGINE is "{settings.SESSION_ENGINE}", which keeps no replicas in memcached: '
+        "there is nothing to repair."
+    )
+
+
+def _chosen(store: MemcachedStore, names: list[str]) -> list[Node]:
+    known = {node.name: node for node in store.nodes}
+    for name in names:
+        if name not in known:
+            raise CommandError(
+                f"--server {name} is not one of {conf.full_name('MEMCACHED', 'SERVERS')}: "
+                f"{', '.join(known)}."
+            )
+    return [node for name, node in known.items() if not names or name in names]
+
+
+def _batches(ids: Iterator[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for storage_id in ids:
+        batch.append(storage_id)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _repair(store: MemcachedStore, node: Node, storage_id: str, counts: Counts) -> None:
+    counts.seen += 1
+    try:
+        repair = store.repair(storage_id, node)
+    except StoreUnavailable:
+        counts.failed += 1
+        return
+    counts.repaired += bool(repair.written)
+    counts.copies += repair.written
+    counts.gone += not repair.found
+    counts.incomplete += repair.found and bool(repair.missed)

@@ -1,0 +1,79 @@
+"""
+What several replicas say, brought together. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..base import Merge, Record
+from .node import Node
+
+
+class Held(NamedTuple):
+    """
+    What one replica answered: its cas token (0: it has nothing) and what could be read of it.
+
+    skew: by how many seconds the server says that the record lives longer than its writer's clock
+    made this process believe.
+    """
+
+    node: Node
+    cas: int
+    record: Record | None
+    skew: int = 0
+
+    def differs_from(self, agreed: Record) -> bool:
+        """
+        Whether this replica has to be written to. Damage leaves the version as it was.
+        """
+        return (
+            self.record is None
+            or self.record.version != agreed.version
+            or self.record.payload != agreed.payload
+        )
+
+
+class Repair(NamedTuple):
+    """
+    What bringing one session's replicas together took.
+
+    found: whether there was anything to be read. written: how many replicas lacked the record or
+    held an older one. missed: how many replicas could not be reached.
+    """
+
+    found: bool
+    written: int
+    missed: int
+
+
+def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
+    """
+    Return the one record that all replicas are to hold; None if nothing can be read of any.
+    """
+    records = [copy.record for copy in held if copy.record is not None]
+    if not records:
+        return None
+    first = records[0]
+    if all(
+        record.version == first.version and record.payload == first.payload for record in records
+    ):
+        return first
+    ended = [record for record in records if record.ended]
+    if ended:
+        return max(ended, key=lambda record: record.expires_at)
+    merged = merge(storage_id, records)
+    if merged is None:
+        return None
+    same = [record for record in records if record.version == merged.version]
+    if same and all(record.payload == same[0].payload for record in same):
+        # One copy had it all: its very bytes are kept, and its holders need no write.
+        return same[0]
+    return replace(
+        merged,
+        expires_at=merged.expires_at + max(copy.skew for copy in held),
+        # Whether the store behind this one knows all of it, nobody has checked yet.
+        unsynced=any(record.unsynced for record in records),
+    )

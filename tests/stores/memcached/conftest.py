@@ -1,0 +1,94 @@
+"""
+Nodes that a test may hang, kill and restart, and stores on them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_distsession.backends.memcached import SessionStore
+from django_distsession.stores.memcached import MemcachedStore
+from testproject.servers import MemcachedNode, memcached_nodes
+
+
+@pytest.fixture
+def trio() -> Iterator[list[MemcachedNode]]:
+    """
+    Three nodes of this test's own.
+    """
+    with memcached_nodes(3) as running:
+        yield running
+
+
+@pytest.fixture
+def use(settings: Any) -> Callable[..., type[SessionStore]]:
+    """
+    Return a function that points the memcached engine at servers and returns its class.
+    """
+    namespace = f"t{uuid.uuid4().hex}"
+
+    def change(servers: list[MemcachedNode] | list[str], **options: Any) -> type[SessionStore]:
+        settings.SESSION_ENGINE = "django_distsession.backends.memcached"
+        addresses = [one if isinstance(one, str) else one.address for one in servers]
+        settings.DISTSESSION = {
+            "NAMESPACE": namespace,
+            "MEMCACHED": {"SERVERS": addresses, "RETRY_AFTER": 0.02, **options},
+        }
+        return SessionStore
+
+    return change
+
+
+def store_of(sessions: type[SessionStore]) -> MemcachedStore:
+    store = sessions.get_store()
+    assert isinstance(store, MemcachedStore)
+    return store
+
+
+def stored(sessions: type[SessionStore], **values: Any) -> str:
+    session = sessions()
+    session.update(values)
+    session.save()
+    assert session.session_key is not None
+    return session.session_key
+
+
+def contents(sessions: type[SessionStore], key: str) -> dict[str, Any]:
+    return dict(sessions(key).items())
+
+
+def copies(sessions: type[SessionStore], key: str) -> dict[str, str]:
+    """
+    What each server holds of a session.
+    """
+    return {
+        copy.place: copy.condition
+        for copy in store_of(sessions).inspect(sessions.storage_id(key) or "")
+    }
+
+
+def holders(
+    sessions: type[SessionStore], key: str, nodes: list[MemcachedNode]
+) -> list[MemcachedNode]:
+    """
+    Return the nodes that are this session's replicas.
+    """
+    about = store_of(sessions).inspect(sessions.storage_id(key) or "")
+    names = [copy.place for copy in about if copy.replica]
+    return [node for node in nodes if node.address in names]
+
+
+def await_recovery(sessions: type[SessionStore], key: str) -> None:
+    """
+    Go on reading until every server that is asked counts as up. Ends by itself: a node that
+    answers is probed sooner or later.
+    """
+    while True:
+        contents(sessions, key)
+        store_of(sessions).inspect(sessions.storage_id(key) or "")
+        if all(server["up"] for server in sessions.status()):
+            return
