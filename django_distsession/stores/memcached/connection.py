@@ -9,7 +9,7 @@ key and repeats the request's opaque token, so a reply to another request is nev
 from __future__ import annotations
 
 import ssl
-from select import poll
+from select import POLLIN, poll
 from typing import NamedTuple
 
 from pymemcache.client.base import Client, _readline, _readvalue
@@ -70,7 +70,7 @@ class Connection(Client):  # type: ignore[misc]
         try:
             self._connect()
             self._readable = poll()
-            self._readable.register(self.sock.fileno())
+            self._readable.register(self.sock.fileno(), POLLIN)
             if self._credentials:
                 self._authenticate(*self._credentials)
             limit = self.stats("settings").get(b"item_size_max")
