@@ -102,8 +102,9 @@ class StoreBackedSession(SessionBase):
         super().__init__(session_key)
         self._loaded: Loaded | None = None
         self._was_cleared = False
-        # When the sessions that this object met expire, for the tombstones of those it deletes.
-        self._expiries: dict[str, int] = {}
+        # When the sessions that this object met expire, and their tokens: for the tombstones of
+        # those it deletes.
+        self._met: dict[str, tuple[int, Token]] = {}
 
     @classmethod
     @abstractmethod
@@ -243,15 +244,14 @@ class StoreBackedSession(SessionBase):
         storage_id = self.storage_id(session_key)
         if storage_id is None:
             return
-        store, token = self.get_store(), None
-        expires_at = self._expiries.get(storage_id)
-        if expires_at is None:
+        store = self.get_store()
+        met = self._met.get(storage_id)
+        if met is None:
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            expires_at, token = found.record.expires_at, found.token
-        elif self._loaded is not None and session_key == self.session_key:
-            token = self._loaded.token
+            met = found.record.expires_at, found.token
+        expires_at, token = met
         store.end(storage_id, expires_at + TOMBSTONE_MARGIN, token)
 
     def cycle_key(self) -> None:
@@ -429,9 +429,9 @@ class StoreBackedSession(SessionBase):
         return self._remember(storage_id, found.record, found.token, opened)
 
     def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
-        known = self._expiries.get(storage_id, 0)
+        known, _ = self._met.get(storage_id, (0, None))
         age = self.get_expiry_age(expiry=opened.state.values.get("_session_expiry"))
-        self._expiries[storage_id] = max(known, record.expires_at, _now() + age)
+        self._met[storage_id] = max(known, record.expires_at, _now() + age), token
         return Loaded(record, token, opened.state, opened.data)
 
     def _serialize(self, values: dict[Any, Any]) -> bytes:
