@@ -96,6 +96,7 @@ class Settings:
     codec: str
     touch_interval: int
     on_unavailable: str
+    version_cookie: bool
     memcached: MemcachedSettings | None
     couchdb: CouchDBSettings | None
     hybrid: HybridSettings
@@ -233,6 +234,7 @@ SCHEMA: dict[str, dict[str, Option]] = {
         "CODEC": Option("django_distsession.codecs.SignedCodec", _dotted_path),
         "TOUCH_INTERVAL": Option(300, _whole_seconds),
         "ON_UNAVAILABLE": Option("raise", _one_of("raise", "anonymous")),
+        "VERSION_COOKIE": Option(False, _is(bool, "True or False")),
     },
     "MEMCACHED": {
         "SERVERS": Option(REQUIRED, _servers),
@@ -459,6 +461,7 @@ class _Reader:
             values["CODEC"],
             values["TOUCH_INTERVAL"],
             values["ON_UNAVAILABLE"],
+            values["VERSION_COOKIE"],
             self.memcached(),
             self.couchdb(),
             HybridSettings(self.values["HYBRID"]["REVALIDATE_AFTER"]),

@@ -27,7 +27,7 @@ from django.core.signals import setting_changed
 from django.utils.crypto import get_random_string
 from django.utils.module_loading import import_string
 
-from .. import conf
+from .. import conf, version_cookie
 from ..exceptions import StoreUnavailable
 from ..state import State, first_state, new_tag
 from ..stores.base import Conflict, Found, Record, Store, Token
@@ -83,6 +83,8 @@ class Engine:
         self.settings = conf.get()
         self.records = Records(import_string(self.settings.codec)())
         self.store = make_store(self.settings, self.records)
+        # Loads of copies older than what the browser's version cookie says.
+        self.stale_loads = 0
 
 
 class StoreBackedSession(SessionBase):
@@ -102,10 +104,15 @@ class StoreBackedSession(SessionBase):
     # Which sections of DISTSESSION the engine cannot do without.
     needed_settings: ClassVar[tuple[str, ...]]
 
-    # Set by the middleware: an outage at load makes this an empty session that is not saved.
+    # Set by the middleware, or by a view: after an outage this is an empty session, not saved.
     anonymous_when_unavailable = False
-    # Whether this object met an outage.
+    # Whether this object met an outage, and what the store said.
     unavailable = False
+    outage = ""
+    # Set by the middleware: the browser's version cookie.
+    version_cookie: str | None = None
+    # The storage id and the generation of what was written last.
+    written: tuple[str, int] | None = None
 
     _engines: ClassVar[dict[type, Engine]] = {}
 
@@ -113,8 +120,9 @@ class StoreBackedSession(SessionBase):
         super().__init__(session_key)
         self._loaded: Loaded | None = None
         self._was_cleared = False
-        # When the sessions that this object met expire, for the tombstones of those it deletes.
-        self._expiries: dict[str, int] = {}
+        # When the sessions that this object met expire, and their tokens: for the tombstones of
+        # those it deletes.
+        self._met: dict[str, tuple[int, Token]] = {}
 
     @classmethod
     @abstractmethod
@@ -139,6 +147,13 @@ class StoreBackedSession(SessionBase):
         return cls._engine().store
 
     @classmethod
+    def stale_loads(cls) -> int:
+        """
+        Return how often this process had to use an older copy than a browser had seen.
+        """
+        return cls._engine().stale_loads
+
+    @classmethod
     def storage_id(cls, session_key: str) -> str | None:
         """
         Return what the store files a session under, or None for a key that no session can have.
@@ -153,13 +168,12 @@ class StoreBackedSession(SessionBase):
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
+        if self._drops_changes():
+            return {}
         try:
             self._loaded = self._read()
         except StoreUnavailable as error:
-            self.unavailable = True
-            if not self.anonymous_when_unavailable:
-                raise
-            logger.warning("The store is unavailable; going on without a session: %s", error)
+            self._go_on_without(error)
             return {}
         if self._loaded is None:
             self._session_key = None
@@ -189,12 +203,15 @@ class StoreBackedSession(SessionBase):
         """
         Store a new session under a new key.
         """
+        before = self.session_key
         while True:
             self._session_key = self._get_new_session_key()
             try:
                 self.save(must_create=True)
             except CreateError:
                 continue
+            if self._drops_changes():
+                self._session_key = before
             self.modified = True
             return
 
@@ -205,30 +222,38 @@ class StoreBackedSession(SessionBase):
         `UpdateError` if the session is gone, `CreateError` if it exists and must not. Whatever
         goes wrong, the stored session is as before.
         """
+        if self._drops_changes():
+            return
         if self.session_key is None:
             self.create()
             return
         storage_id = self.storage_id(self.session_key)
         values = self._get_session(no_load=must_create)
-        # Loading may have found that there is no such session.
+        # Loading may have found that there is no such session, or that nothing can be told of it.
+        if self._drops_changes():
+            return
         if self.session_key is None:
             self.create()
             return
         if storage_id is None:
             raise CreateError if must_create else UpdateError
-        if self.unavailable and self.anonymous_when_unavailable and not must_create:
-            logger.warning("The store was unavailable; changes to a session are dropped.")
-            return
         data = self._serialize(values)
-        if must_create:
-            self._insert(storage_id, data)
-        else:
-            self._update(storage_id, data)
+        try:
+            if must_create:
+                self._insert(storage_id, data)
+            else:
+                self._update(storage_id, data)
+        except StoreUnavailable as error:
+            self._go_on_without(error)
+            return
         self._was_cleared = False
 
     def delete(self, session_key: str | None = None) -> None:
         """
         End a session: leave a tombstone, so that no old copy comes back to life.
+
+        In an outage this raises, whatever `ON_UNAVAILABLE` says: nobody must be told that they
+        are logged out while they are not.
         """
         if session_key is None:
             if self.session_key is None:
@@ -237,16 +262,25 @@ class StoreBackedSession(SessionBase):
         storage_id = self.storage_id(session_key)
         if storage_id is None:
             return
-        store, token = self.get_store(), None
-        expires_at = self._expiries.get(storage_id)
-        if expires_at is None:
+        store = self.get_store()
+        met = self._met.get(storage_id)
+        if met is None:
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            expires_at, token = found.record.expires_at, found.token
-        elif self._loaded is not None and session_key == self.session_key:
-            token = self._loaded.token
+            met = found.record.expires_at, found.token
+        expires_at, token = met
         store.end(storage_id, expires_at + TOMBSTONE_MARGIN, token)
+
+    def cycle_key(self) -> None:
+        """
+        Go on under a new key.
+        """
+        values, old_key = self._get_session(), self.session_key
+        self.create()
+        self._session_cache = values
+        if old_key and not self._drops_changes():
+            self.delete(old_key)
 
     def clear(self) -> None:
         """
@@ -281,6 +315,12 @@ class StoreBackedSession(SessionBase):
         """
         await in_thread(self.create)
 
+    async def acycle_key(self) -> None:
+        """
+        See `cycle_key`.
+        """
+        await in_thread(self.cycle_key)
+
     async def asave(self, must_create: bool = False) -> None:
         """
         See `save`.
@@ -299,6 +339,29 @@ class StoreBackedSession(SessionBase):
         See `clear_expired`.
         """
         await in_thread(cls.clear_expired)
+
+    # Outages.
+
+    def give_up(self) -> None:
+        """
+        Be an empty session that is not saved from now on, whatever the store says.
+        """
+        self.unavailable = self.anonymous_when_unavailable = True
+        self._session_cache = {}
+
+    def _drops_changes(self) -> bool:
+        return self.unavailable and self.anonymous_when_unavailable
+
+    def _go_on_without(self, error: StoreUnavailable) -> None:
+        self.unavailable = True
+        self.outage = str(error)
+        if not self.anonymous_when_unavailable:
+            raise error
+        logger.warning(
+            "The store is unavailable: a request goes on without its session, and what it changes "
+            "there is dropped. %s",
+            error,
+        )
 
     # For people.
 
@@ -362,7 +425,29 @@ class StoreBackedSession(SessionBase):
         storage_id = self.session_key and self.storage_id(self.session_key)
         if not storage_id:
             return None
-        return self._usable(storage_id, self.get_store().get(storage_id))
+        found = self.get_store().get(storage_id)
+        if self.version_cookie is not None:
+            found = self._as_new_as_seen(storage_id, found)
+        return self._usable(storage_id, found)
+
+    def _as_new_as_seen(self, storage_id: str, found: Found | None) -> Found | None:
+        """
+        Look further where the browser has seen a later save than the one that was found.
+        """
+        at_least = version_cookie.read(self.version_cookie or "", storage_id)
+        if _generation(found) >= at_least:
+            return found
+        # What was found first may be newer than what is found further off.
+        found = max(found, self.get_store().refresh(storage_id, at_least), key=_generation)
+        if _generation(found) < at_least:
+            self._engine().stale_loads += 1
+            logger.warning(
+                "A session is older than its browser has seen it, and no store has a newer copy: "
+                "generation %d instead of %d.",
+                _generation(found),
+                at_least,
+            )
+        return found
 
     def _usable(self, storage_id: str, found: Found | None) -> Loaded | None:
         """
@@ -378,9 +463,9 @@ class StoreBackedSession(SessionBase):
         return self._remember(storage_id, found.record, found.token, opened)
 
     def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
-        known = self._expiries.get(storage_id, 0)
+        known, _ = self._met.get(storage_id, (0, None))
         age = self.get_expiry_age(expiry=opened.state.values.get("_session_expiry"))
-        self._expiries[storage_id] = max(known, record.expires_at, _now() + age)
+        self._met[storage_id] = max(known, record.expires_at, _now() + age), token
         return Loaded(record, token, opened.state, opened.data)
 
     def _serialize(self, values: dict[Any, Any]) -> bytes:
@@ -410,6 +495,7 @@ class StoreBackedSession(SessionBase):
                 token = store.replace(storage_id, first.record, found.token)
             except Conflict:
                 raise CreateError from None
+        self.written = (storage_id, first.record.version.generation)
         self._loaded = self._remember(storage_id, first.record, token, first.opened)
 
     def _first(self, storage_id: str, data: bytes, *, after: int = 0) -> _First:
@@ -459,6 +545,7 @@ class StoreBackedSession(SessionBase):
         opened = Opened(state, records.codec.dumps(state.values))
         record = records.seal(storage_id, state, opened.data)
         token = self.get_store().replace(storage_id, record, token)
+        self.written = (storage_id, record.version.generation)
         return self._remember(storage_id, record, token, opened)
 
     def _change(self, loaded: Loaded, data: bytes) -> Change:
@@ -493,6 +580,10 @@ class StoreBackedSession(SessionBase):
 
 def _now() -> int:
     return int(time.time())
+
+
+def _generation(found: Found | None) -> int:
+    return found.record.version.generation if found is not None else 0
 
 
 def _is_live(record: Record) -> bool:

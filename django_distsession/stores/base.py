@@ -112,6 +112,15 @@ class Store(ABC):
         None means that the store answered and holds nothing that can be read.
         """
 
+    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+        """
+        Return what `get` does, after looking wherever a record of generation `at_least` could be.
+
+        The caller knows that it was written and that `get` did not find it. `StoreUnavailable` if
+        a server that may hold it cannot be asked; what is older is returned only if none has it.
+        """
+        return self.get(storage_id)
+
     @abstractmethod
     def add(self, storage_id: str, record: Record) -> Token:
         """

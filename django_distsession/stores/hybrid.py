@@ -70,6 +70,26 @@ class HybridStore(DurableStore):
             return None
         return Found(found.record, self._fill(storage_id, found, cached))
 
+    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+        """
+        Ask the durable store, however fresh the cache seems; then all of the cache's servers.
+        """
+        durable = self._durable.get(storage_id)
+        if durable is not None and durable.record.version.generation >= at_least:
+            cached = self._from_cache(storage_id)
+            return Found(durable.record, self._fill(storage_id, durable, cached))
+        try:
+            cached = self._cache.refresh(storage_id, at_least)
+        except StoreUnavailable as error:
+            # Every acknowledged save is in the durable store, unless it was set back.
+            self._cache_failed(error)
+            cached = None
+        if cached is not None and (
+            durable is None or cached.record.version.generation > durable.record.version.generation
+        ):
+            return self._cached(cached)
+        return durable and Found(durable.record, self._fill(storage_id, durable, cached))
+
     @staticmethod
     def _cached(cached: Found) -> Found:
         return Found(cached.record, Tokens(cached.record.origin, cached.token))

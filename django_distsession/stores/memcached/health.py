@@ -74,6 +74,22 @@ class Health:
             self._retry_at = now + max(self._pause(), self._longest_probe)
             return True
 
+    def probe_now(self) -> None:
+        """
+        Let the next caller ask a server that is down, without waiting for its time.
+        """
+        with self._lock:
+            self._retry_at = 0.0
+
+    @property
+    def is_gone(self) -> bool:
+        """
+        Whether nobody listens there any more, so that whatever the server held is gone with it.
+        """
+        return not self.is_up and (self._last_error or "").startswith(
+            ("ConnectionRefusedError:", "FileNotFoundError:")
+        )
+
     def succeeded(self) -> bool:
         """
         Note an answer. True if the server was down until now.

@@ -99,6 +99,21 @@ class MemcachedStore(CacheStore):
         """
         return self._settle(storage_id, self._replica_set(storage_id))[0]
 
+    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+        """
+        Read again, those replicas too that are left out at present.
+        """
+        nodes = self._replica_set(storage_id)
+        for node in nodes:
+            if not node.health.is_up:
+                node.health.probe_now()
+        found = self.get(storage_id)
+        if found is None or found.record.version.generation < at_least:
+            silent = [node for node in nodes if not node.health.is_up and not node.health.is_gone]
+            if silent:
+                raise self._unavailable(storage_id, len(nodes) - len(silent))
+        return found
+
     def add(self, storage_id: str, record: Record) -> Token:
         """
         Store on all reachable replicas, provided that none of them has the session.
