@@ -157,14 +157,7 @@ class TestCancelled:
                 assert response.content == str(number).encode()
 
         async_to_sync(scenario)()
-        connections = list(store.nodes[0]._idle)
-        assert len(connections) <= 2
-        assert all(connection.is_fresh for connection in connections)
-        # Every slot of the pool is free again.
-        assert [store.nodes[0]._slots.acquire(blocking=False) for _ in range(3)] == [
-            True,
-            True,
-            False,
-        ]
-        for _ in range(2):
-            store.nodes[0]._slots.release()
+        pool = store.nodes[0]._pool
+        assert not pool._busy
+        assert len(pool._idle) <= 2
+        assert all(connection.is_fresh for connection in pool._idle)
