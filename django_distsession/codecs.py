@@ -10,6 +10,7 @@ dict as `SESSION_SERIALIZER` writes it, then, if there are any, the removed keys
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import zlib
@@ -27,6 +28,9 @@ from .state import NEVER, Stamp, State
 # Below this, zlib costs more time than the bytes it saves.
 COMPRESS_FROM = 1024
 PLAIN, DEFLATED = b"\x00", b"\x01"
+
+# Kept, since `json.dumps` makes a new encoder for each call that sets separators.
+to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class BadPayload(Exception):
@@ -112,7 +116,7 @@ class Codec(ABC):
         removed_keys = self.dumps(removed) if removed else b""
         if removed:
             stamps.append(len(data))
-        header = json.dumps(stamps, separators=(",", ":")).encode()
+        header = to_json(stamps).encode()
         return b"%b\n%b%b" % (header, data, removed_keys)
 
     def _unpack(self, packed: bytes) -> tuple[State, bytes]:
@@ -178,8 +182,18 @@ class SignedCodec(Codec):
     SALT = "django_distsession.codecs.SignedCodec"
     SIGNATURE_BYTES = 32
 
-    def _signature(self, context: bytes, content: bytes, secret: str | bytes) -> bytes:
-        signer = salted_hmac(self.SALT, context, secret=secret, algorithm="sha256")
+    def __init__(self) -> None:
+        super().__init__()
+        # Deriving the key is half of the work, and the same for every session.
+        self._signers = [
+            salted_hmac(self.SALT, b"", secret=secret, algorithm="sha256")
+            for secret in secret_keys()
+        ]
+
+    @staticmethod
+    def _signature(signer: hmac.HMAC, context: bytes, content: bytes) -> bytes:
+        signer = signer.copy()
+        signer.update(context)
         signer.update(content)
         return signer.digest()
 
@@ -187,15 +201,15 @@ class SignedCodec(Codec):
         """
         Put the signature in front.
         """
-        return self._signature(context, content, settings.SECRET_KEY) + content
+        return self._signature(self._signers[0], context, content) + content
 
     def open(self, context: bytes, payload: bytes) -> bytes:
         """
         Check the signature with every secret key that is still valid.
         """
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
-        for secret in secret_keys():
-            if constant_time_compare(signature, self._signature(context, content, secret)):
+        for signer in self._signers:
+            if constant_time_compare(signature, self._signature(signer, context, content)):
                 return content
         raise BadPayload("The signature does not match.")
 
@@ -288,7 +302,7 @@ class JSONCodec(Codec):
         }
         return b'{"data":%b,"stamps":%b}' % (
             data,
-            json.dumps(stamps, separators=(",", ":")).encode(),
+            to_json(stamps).encode(),
         )
 
     def decode(self, context: bytes, payload: bytes) -> tuple[State, bytes]:

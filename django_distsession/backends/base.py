@@ -69,6 +69,16 @@ class Loaded:
     data: bytes
 
 
+class _Met(NamedTuple):
+    """
+    expires_at: the latest that was seen. expiry: what `set_expiry` was given.
+    """
+
+    expires_at: int
+    expiry: Any
+    token: Token
+
+
 class _First(NamedTuple):
     record: Record
     opened: Opened
@@ -120,9 +130,8 @@ class StoreBackedSession(SessionBase):
         super().__init__(session_key)
         self._loaded: Loaded | None = None
         self._was_cleared = False
-        # When the sessions that this object met expire, and their tokens: for the tombstones of
-        # those it deletes.
-        self._met: dict[str, tuple[int, Token]] = {}
+        # For the tombstones of sessions that this object met and may yet delete.
+        self._met: dict[str, _Met] = {}
 
     @classmethod
     @abstractmethod
@@ -268,9 +277,11 @@ class StoreBackedSession(SessionBase):
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            met = found.record.expires_at, found.token
-        expires_at, token = met
-        store.end(storage_id, expires_at + TOMBSTONE_MARGIN, token)
+            met = _Met(found.record.expires_at, None, found.token)
+        # Another request may just have extended it.
+        extended = _now() + self.get_expiry_age(expiry=met.expiry)
+        expires_at = max(met.expires_at, extended)
+        store.end(storage_id, expires_at + TOMBSTONE_MARGIN, met.token)
 
     def cycle_key(self) -> None:
         """
@@ -463,9 +474,9 @@ class StoreBackedSession(SessionBase):
         return self._remember(storage_id, found.record, found.token, opened)
 
     def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
-        known, _ = self._met.get(storage_id, (0, None))
-        age = self.get_expiry_age(expiry=opened.state.values.get("_session_expiry"))
-        self._met[storage_id] = max(known, record.expires_at, _now() + age), token
+        before = self._met.get(storage_id)
+        latest = max(before.expires_at, record.expires_at) if before else record.expires_at
+        self._met[storage_id] = _Met(latest, opened.state.values.get("_session_expiry"), token)
         return Loaded(record, token, opened.state, opened.data)
 
     def _serialize(self, values: dict[Any, Any]) -> bytes:
@@ -519,12 +530,16 @@ class StoreBackedSession(SessionBase):
         if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
+        codec = self._engine().records.codec
         seen = loaded.state
         deadline = time.monotonic() + MAX_SECONDS
         for attempt in itertools.count():
             state = change.apply(loaded.state, expires_at=expires_at)
+            # Without a conflict that is what the session was serialised to, if the order is right.
+            if attempt or list(state.values) != list(self._session_cache):
+                data = codec.dumps(state.values)
             try:
-                self._loaded = self._replace(storage_id, state, loaded.token)
+                self._loaded = self._replace(storage_id, Opened(state, data), loaded.token)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
@@ -540,10 +555,8 @@ class StoreBackedSession(SessionBase):
                 self._show(state, seen, change)
                 return
 
-    def _replace(self, storage_id: str, state: State, token: Token) -> Loaded:
-        records = self._engine().records
-        opened = Opened(state, records.codec.dumps(state.values))
-        record = records.seal(storage_id, state, opened.data)
+    def _replace(self, storage_id: str, opened: Opened, token: Token) -> Loaded:
+        record = self._engine().records.seal(storage_id, *opened)
         token = self.get_store().replace(storage_id, record, token)
         self.written = (storage_id, record.version.generation)
         return self._remember(storage_id, record, token, opened)
