@@ -116,7 +116,11 @@ class TestCancelled:
 
     @pytest.mark.parametrize("view", [read, write])
     def test_a_request_that_is_cancelled_leaves_no_half_used_connection(
-        self, session_class: Engine, node: MemcachedNode, monkeypatch: pytest.MonkeyPatch, view: View
+        self,
+        session_class: Engine,
+        node: MemcachedNode,
+        monkeypatch: pytest.MonkeyPatch,
+        view: View,
     ) -> None:
         keys = [stored(session_class, a=number) for number in range(4)]
         store: Any = session_class.get_store()
@@ -157,6 +161,10 @@ class TestCancelled:
         assert len(connections) <= 2
         assert all(connection.is_fresh for connection in connections)
         # Every slot of the pool is free again.
-        assert [store.nodes[0]._slots.acquire(blocking=False) for _ in range(3)] == [True, True, False]
+        assert [store.nodes[0]._slots.acquire(blocking=False) for _ in range(3)] == [
+            True,
+            True,
+            False,
+        ]
         for _ in range(2):
             store.nodes[0]._slots.release()

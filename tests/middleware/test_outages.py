@@ -13,9 +13,13 @@ import pytest
 
 from django_distsession.exceptions import StoreUnavailable
 
+from ..conftest import ENGINES, engine_class
 from ..test_sessions import Engine, contents
 from . import views
 from .conftest import OURS, Browser, Outage
+
+# Most of this happens above the store, for which one engine is as good as another.
+every_engine = pytest.mark.parametrize("session_class", ENGINES, indirect=True)
 
 READING = [
     "/read/",
@@ -30,6 +34,11 @@ READING = [
 OTHERS = "tests.middleware.others."
 
 
+@pytest.fixture(params=["hybrid"])
+def session_class(request: pytest.FixtureRequest, settings: Any, distsession: Any) -> Engine:
+    return engine_class(settings, request.param)
+
+
 def assert_is_outage(response: Any) -> None:
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
@@ -38,6 +47,7 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+@every_engine
 @pytest.mark.parametrize("path", READING)
 def test_an_outage_at_load_answers_503_and_leaves_the_cookie_alone(
     browser: Browser, outage: Outage, path: str
@@ -48,6 +58,7 @@ def test_an_outage_at_load_answers_503_and_leaves_the_cookie_alone(
     assert browser.get("/read/").content == b"1"
 
 
+@every_engine
 @pytest.mark.parametrize("path", ["/write/", "/awrite/", "/stream/", "/save/"])
 def test_an_outage_at_save_answers_503_and_leaves_the_cookie_alone(
     browser: Browser, outage: Outage, path: str, session_class: Engine
@@ -260,6 +271,7 @@ def _pages(pages: dict[str, str]) -> dict[str, Any]:
     }
 
 
+@every_engine
 @pytest.mark.parametrize("path", ["/read/", "/write/", "/aread/", "/awrite/", "/read_in_if/"])
 def test_requests_go_on_anonymously_where_a_site_wants_it(
     browser: Browser,
