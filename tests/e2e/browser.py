@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -91,7 +92,7 @@ class Browser:
 
     @property
     def cookie(self) -> str | None:
-        found = self.driver.get_cookie("sessionid")
+        found: Any = self.driver.get_cookie("sessionid")
         return found and found["value"]
 
     def put_cookie(self, value: str) -> None:
