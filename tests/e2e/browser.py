@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -92,8 +91,8 @@ class Browser:
 
     @property
     def cookie(self) -> str | None:
-        found: Any = self.driver.get_cookie("sessionid")
-        return found and found["value"]
+        found = self.driver.get_cookie("sessionid")
+        return str(found["value"]) if found else None
 
     def put_cookie(self, value: str) -> None:
         self.driver.add_cookie({"name": "sessionid", "value": value, "httpOnly": True})
