@@ -147,6 +147,16 @@ def test_an_outage_behind_middleware_that_cannot_be_reached_answers_503_too(
         assert_is_outage(browser.get("/untouched/"))
 
 
+@pytest.mark.parametrize("path", ["/read/", "/aread/", "/read_in_template_response/"])
+def test_an_outage_in_a_view_behind_such_middleware_is_no_server_error(
+    browser: Browser, outage: Outage, with_middleware: Callable[..., None], path: str
+) -> None:
+    browser.get("/fill/")
+    with_middleware(OTHERS + "in_a_closure")
+    with outage():
+        assert_is_outage(browser.get(path))
+
+
 @pytest.mark.parametrize("mode", ["raise", "anonymous"])
 def test_a_bug_in_the_view_is_not_hidden_by_an_outage(
     browser: Browser, outage: Outage, configure: Any, mode: str

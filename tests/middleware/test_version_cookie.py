@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_distsession import version_cookie
+from django_distsession import conf, version_cookie
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
@@ -94,6 +94,13 @@ def test_a_session_under_a_new_key_has_a_new_cookie(
 def test_there_is_no_cookie_unless_it_is_asked_for(browser: Browser, configure: Any) -> None:
     configure(VERSION_COOKIE=False)
     assert list(browser.get("/fill/").cookies) == [SESSION]
+
+
+def test_the_setting_is_true_or_false(settings: Any, configure: Any) -> None:
+    configure(VERSION_COOKIE="yes")
+    (problem,) = conf.problems()
+    assert problem.setting == 'DISTSESSION["VERSION_COOKIE"]'
+    assert "True or False" in problem.message
 
 
 def go_back(session_class: Engine, key: str) -> Callable[[], None]:
