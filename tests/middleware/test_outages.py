@@ -47,6 +47,11 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # On a busy machine, asyncio says in dev mode that a callback was slow.
+    return [record for record in caplog.records if record.name != "asyncio"]
+
+
 @every_engine
 @pytest.mark.parametrize("path", READING)
 def test_an_outage_at_load_answers_503_and_leaves_the_cookie_alone(
@@ -110,7 +115,7 @@ def test_an_outage_in_another_middleware_is_no_server_error(
     with_middleware(*middleware)
     with outage():
         assert_is_outage(browser.get("/untouched/"))
-    assert [record.name for record in caplog.records] == ["django_distsession.middleware"]
+    assert [record.name for record in said(caplog)] == ["django_distsession.middleware"]
 
 
 def test_an_outage_in_djangos_authentication_is_no_server_error(
@@ -301,8 +306,7 @@ def test_requests_go_on_anonymously_where_a_site_wants_it(
     assert "Cookie" in response.headers["Vary"]
     request = getattr(response, "wsgi_request", None) or response.asgi_request
     assert request.session.unavailable
-    assert len(caplog.records) == 1
-    assert caplog.records[0].levelno == logging.WARNING
+    assert [record.levelno for record in said(caplog)] == [logging.WARNING]
     assert contents(session_class, key) == {"a": 1}
     assert browser.get("/read/").content == b"1"
 
@@ -324,7 +328,7 @@ def test_changes_are_dropped_with_one_log_line_where_only_writes_fail(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
-    assert len(caplog.records) == 1
+    assert len(said(caplog)) == 1
     assert contents(session_class, key) == {"a": 1}
 
 

@@ -138,7 +138,7 @@ def test_a_load_whose_copy_is_too_old_looks_further(
     store.get = newest  # type: ignore[method-assign]
     assert session_class(browser.cookies[SESSION].value)["b"] == 2
     assert session_class.stale_loads() == 0
-    assert caplog.records == []
+    assert "older than its browser" not in caplog.text
 
 
 def test_an_older_copy_is_used_counted_and_logged_if_no_store_has_a_newer_one(
@@ -152,7 +152,7 @@ def test_an_older_copy_is_used_counted_and_logged_if_no_store_has_a_newer_one(
     store.refresh = lambda storage_id, at_least: None  # type: ignore[method-assign]
     assert browser.get("/read/").content == b"1"
     assert session_class.stale_loads() == 1
-    assert "generation 1 instead of 2" in caplog.records[0].getMessage()
+    assert caplog.text.count("generation 1 instead of 2") == 1
 
 
 @pytest.mark.parametrize("value", ["", "9", "9:nonsense", "x" * 9000, "9:\u00e9", "-1"])
