@@ -355,10 +355,9 @@ class StoreBackedSession(SessionBase):
 
     def give_up(self) -> None:
         """
-        Be an empty session that is not saved from now on, whatever the store says.
+        Ask the store for nothing any more: what was not read is empty, what changes is dropped.
         """
         self.unavailable = self.anonymous_when_unavailable = True
-        self._session_cache = {}
 
     def _drops_changes(self) -> bool:
         return self.unavailable and self.anonymous_when_unavailable

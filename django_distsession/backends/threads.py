@@ -18,8 +18,9 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# As many as there are connections to a server by default.
-MAX_THREADS = 32
+# Twice as many as there are connections to a server by default, so that none of these idles while
+# its last user decodes what it read.
+MAX_THREADS = 64
 
 _executor = ThreadPoolExecutor(MAX_THREADS, "distsession")
 

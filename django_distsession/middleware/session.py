@@ -51,7 +51,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             if ours.version_cookie:
                 session.version_cookie = cookies.get(version_cookie.name())
 
-    def process_response(
+    def process_response(  # type: ignore[override]
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """
@@ -72,7 +72,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         The same under ASGI, without blocking the event loop or Django's one shared thread.
         """
         self.process_request(request)
-        response: HttpResponseBase = await self.get_response(request)
+        response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
         session = _session_of(request)
         if not self._is_to_be_saved(session, response):
             return self._without_save(request, session, response)

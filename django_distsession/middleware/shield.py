@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -24,12 +24,18 @@ from ..exceptions import StoreUnavailable
 Answer = Callable[[HttpRequest, StoreUnavailable], HttpResponseBase]
 
 
-async def _async_handler(request: HttpRequest) -> None: ...
+def _sync_handler(request: HttpRequest) -> HttpResponseBase:
+    raise NotImplementedError
 
 
+async def _async_handler(request: HttpRequest) -> HttpResponseBase:
+    raise NotImplementedError
+
+
+# All wrappers of a kind share their code.
 CONVERTERS = {
-    convert_exception_to_response(handler).__code__  # type: ignore[attr-defined]
-    for handler in (lambda request: None, _async_handler)
+    convert_exception_to_response(_sync_handler).__code__,
+    convert_exception_to_response(_async_handler).__code__,
 }
 
 

@@ -24,7 +24,7 @@ class Browser:
 
     def __init__(self, gateway: str) -> None:
         self.gateway = gateway
-        self._client = Client() if gateway == "wsgi" else AsyncClient()
+        self._client: Any = Client() if gateway == "wsgi" else AsyncClient()
 
     @property
     def cookies(self) -> Any:

@@ -5,6 +5,7 @@ Middleware of other people, which looks into the session.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -50,10 +51,8 @@ def in_a_closure(get_response: Handler) -> Handler:
 
 def catching_and_failing(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponse:
-        try:
+        with suppress(StoreUnavailable):
             request.session.get("a")
-        except StoreUnavailable:
-            pass
         raise ValueError("A bug that has nothing to do with the session.")
 
     return middleware

@@ -13,9 +13,13 @@ import pytest
 
 from django_distsession.exceptions import StoreUnavailable
 
+from ..conftest import ENGINES, engine_class
 from ..test_sessions import Engine, contents
 from . import views
 from .conftest import OURS, Browser, Outage
+
+# Most of this happens above the store, for which one engine is as good as another.
+every_engine = pytest.mark.parametrize("session_class", ENGINES, indirect=True)
 
 READING = [
     "/read/",
@@ -30,6 +34,11 @@ READING = [
 OTHERS = "tests.middleware.others."
 
 
+@pytest.fixture(params=["hybrid"])
+def session_class(request: pytest.FixtureRequest, settings: Any, distsession: Any) -> Engine:
+    return engine_class(settings, request.param)
+
+
 def assert_is_outage(response: Any) -> None:
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
@@ -38,6 +47,12 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # On a busy machine, asyncio says in dev mode that a callback was slow.
+    return [record for record in caplog.records if record.name != "asyncio"]
+
+
+@every_engine
 @pytest.mark.parametrize("path", READING)
 def test_an_outage_at_load_answers_503_and_leaves_the_cookie_alone(
     browser: Browser, outage: Outage, path: str
@@ -48,6 +63,7 @@ def test_an_outage_at_load_answers_503_and_leaves_the_cookie_alone(
     assert browser.get("/read/").content == b"1"
 
 
+@every_engine
 @pytest.mark.parametrize("path", ["/write/", "/awrite/", "/stream/", "/save/"])
 def test_an_outage_at_save_answers_503_and_leaves_the_cookie_alone(
     browser: Browser, outage: Outage, path: str, session_class: Engine
@@ -99,7 +115,7 @@ def test_an_outage_in_another_middleware_is_no_server_error(
     with_middleware(*middleware)
     with outage():
         assert_is_outage(browser.get("/untouched/"))
-    assert [record.name for record in caplog.records] == ["django_distsession.middleware"]
+    assert [record.name for record in said(caplog)] == ["django_distsession.middleware"]
 
 
 def test_an_outage_in_djangos_authentication_is_no_server_error(
@@ -134,6 +150,16 @@ def test_an_outage_behind_middleware_that_cannot_be_reached_answers_503_too(
     browser._client.raise_request_exception = False
     with outage():
         assert_is_outage(browser.get("/untouched/"))
+
+
+@pytest.mark.parametrize("path", ["/read/", "/aread/", "/read_in_template_response/"])
+def test_an_outage_in_a_view_behind_such_middleware_is_no_server_error(
+    browser: Browser, outage: Outage, with_middleware: Callable[..., None], path: str
+) -> None:
+    browser.get("/fill/")
+    with_middleware(OTHERS + "in_a_closure")
+    with outage():
+        assert_is_outage(browser.get(path))
 
 
 @pytest.mark.parametrize("mode", ["raise", "anonymous"])
@@ -260,6 +286,7 @@ def _pages(pages: dict[str, str]) -> dict[str, Any]:
     }
 
 
+@every_engine
 @pytest.mark.parametrize("path", ["/read/", "/write/", "/aread/", "/awrite/", "/read_in_if/"])
 def test_requests_go_on_anonymously_where_a_site_wants_it(
     browser: Browser,
@@ -279,8 +306,7 @@ def test_requests_go_on_anonymously_where_a_site_wants_it(
     assert "Cookie" in response.headers["Vary"]
     request = getattr(response, "wsgi_request", None) or response.asgi_request
     assert request.session.unavailable
-    assert len(caplog.records) == 1
-    assert caplog.records[0].levelno == logging.WARNING
+    assert [record.levelno for record in said(caplog)] == [logging.WARNING]
     assert contents(session_class, key) == {"a": 1}
     assert browser.get("/read/").content == b"1"
 
@@ -302,7 +328,7 @@ def test_changes_are_dropped_with_one_log_line_where_only_writes_fail(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
-    assert len(caplog.records) == 1
+    assert len(said(caplog)) == 1
     assert contents(session_class, key) == {"a": 1}
 
 

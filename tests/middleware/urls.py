@@ -5,7 +5,7 @@ from django.urls import path
 from . import views
 
 urlpatterns = [
-    path(f"{view.__name__}/", view)  # type: ignore[arg-type]
+    path(f"{view.__name__}/", view)
     for view in (
         views.untouched,
         views.read,

@@ -1,0 +1,97 @@
+"""
+The demo site as it would be deployed: under gunicorn with two workers, and under uvicorn.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+
+from testproject.servers.process import LOOPBACK, ServerProcess
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REQUEST_TIMEOUT = 10.0
+PYTHON = [sys.executable, "-m"]
+
+
+class WebServer(ServerProcess):
+    def __init__(self, environment: Mapping[str, str], port: int) -> None:
+        super().__init__(port)
+        self._environment = environment
+
+    def start(self) -> None:
+        with _environment(self._environment):
+            super().start()
+
+    def answers(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=REQUEST_TIMEOUT)
+        try:
+            connection.request("GET", "/", headers={"Connection": "close"})
+            return b"Tea for Two" in connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+
+class Gunicorn(WebServer):
+    name = "gunicorn"
+
+    def command(self, folder: Path) -> Sequence[str]:
+        options = ["--workers", "2", "--bind", self.address, "--worker-tmp-dir", str(folder)]
+        options += ["--chdir", str(ROOT), "--no-control-socket"]
+        return [*PYTHON, "gunicorn", *options, "tests.e2e.web:wsgi()"]
+
+
+class Uvicorn(WebServer):
+    name = "uvicorn"
+
+    def command(self, folder: Path) -> Sequence[str]:
+        options = ["--host", LOOPBACK, "--port", str(self.port), "--app-dir", str(ROOT)]
+        return [*PYTHON, "uvicorn", *options, "--factory", "tests.e2e.web:asgi"]
+
+
+def wsgi() -> StaticFilesHandler:
+    """
+    Make the WSGI application, which serves the site's scripts and styles too.
+    """
+    return StaticFilesHandler(get_wsgi_application())
+
+
+def asgi() -> ASGIStaticFilesHandler:
+    """
+    Make the ASGI application.
+    """
+    return ASGIStaticFilesHandler(get_asgi_application())
+
+
+def make_user(environment: Mapping[str, str]) -> None:
+    code = "import django; from testproject.demo import make_user; make_user()"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, check=True
+    )
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    # What `ServerProcess` starts inherits this process's environment.
+    before = dict(os.environ)
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
