@@ -18,6 +18,7 @@ from pymemcache.client.base import Client, _readline, _readvalue
 from pymemcache.exceptions import (
     MemcacheError,
     MemcacheServerError,
+    MemcacheUnexpectedCloseError,
     MemcacheUnknownCommandError,
     MemcacheUnknownError,
 )
@@ -97,8 +98,13 @@ class Connection(Client):  # type: ignore[misc]
                 self._authenticate(*self._credentials)
             limit = self.stats("settings").get(b"item_size_max")
             self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, MemcacheUnexpectedCloseError):
+                raise MemcacheUnknownError(
+                    "The server hung up at the first command. Does it speak the text protocol "
+                    "(not -S, nor -B binary), and TLS only if it is told to?"
+                ) from error
             raise
 
     def _connect(self) -> None:
