@@ -76,8 +76,9 @@ def _connect(position: int, request: Request, open_: list[_Exchange]) -> None:
 def _check_sizes(open_: list[_Exchange]) -> None:
     for one in open_:
         request, limit = one.request, one.connection.item_limit
-        size = len(request.body)
-        if size and size + len(request.key) + ITEM_OVERHEAD > limit:
+        # Without the line's end.
+        size = len(request.body) - 2
+        if size + len(request.key) + ITEM_OVERHEAD > limit:
             # Nothing was sent yet, so all connections are as good as before.
             while open_:
                 unused = open_.pop()

@@ -131,7 +131,7 @@ def test_a_server_without_the_text_protocol_is_named_with_a_reason(use: Any) -> 
         Listening(where, "127.0.0.1:{port}") as node,
         pytest.raises(StoreUnavailable, match="text protocol"),
     ):
-        stored(use([node]), a=1)
+        stored(use([node], USERNAME="django", PASSWORD="secret"), a=1)
 
 
 class Authority:
