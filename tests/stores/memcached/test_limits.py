@@ -4,6 +4,8 @@ Sessions that are too large, servers without memory, times that memcached misund
 
 from __future__ import annotations
 
+import base64
+import random
 import time
 from typing import Any
 
@@ -22,11 +24,8 @@ from .conftest import contents, copies, holders, store_of, stored
 DAY = 24 * 3600
 
 
-def incompressible(size: int) -> str:
-    import base64
-    import random
-
-    return base64.b64encode(random.Random(size).randbytes(size)).decode()[:size]
+def incompressible(size: int, seed: int = 0) -> str:
+    return base64.b64encode(random.Random(seed).randbytes(size)).decode()[:size]
 
 
 def small(limit: str) -> list[str]:
@@ -93,7 +92,7 @@ def test_copies_that_are_too_large_together_are_still_read(use: Any) -> None:
         nodes = store_of(sessions).nodes
         halves = [sessions(key), sessions(key)]
         for number, session in enumerate(halves):
-            session[f"half {number}"] = incompressible(15_000)
+            session[f"half {number}"] = incompressible(15_000, number)
         for number, session in enumerate(halves):
             # Two requests, each of which sees one server only.
             nodes[number].health.failed(OSError("Left out."))
