@@ -390,6 +390,13 @@ class StoreBackedSession(SessionBase):
             found = conflict.found
             if found is None or found.record.ended or _is_live(found.record):
                 raise CreateError from None
+            opened = records.open(storage_id, found.record)
+            if opened is not None:
+                # Stamped higher than what expired, of which a copy may lie somewhere yet.
+                state = Change(state.values, (), cleared=True).apply(
+                    opened.state, expires_at=state.expires_at
+                )
+                record = records.seal(storage_id, state, data)
             token = self._replace_expired(storage_id, record, found)
         self._loaded = self._remember(storage_id, record, token, Opened(state, data))
 
@@ -412,21 +419,25 @@ class StoreBackedSession(SessionBase):
         for attempt in range(MAX_TRIES):
             state = change.apply(loaded.state, expires_at=expires_at)
             try:
-                self._loaded = self._replace(storage_id, state, loaded.token)
+                self._loaded = self._replace(storage_id, state, loaded.token, data)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
                     raise UpdateError from None
-                loaded = current
+                # Merged with what others changed, the session is not what was serialised.
+                loaded, data = current, b""
                 _pause(attempt)
             else:
                 self._show(state, change)
                 return
         raise StoreUnavailable("A session kept changing while it was being saved.")
 
-    def _replace(self, storage_id: str, state: State, token: Token) -> Loaded:
+    def _replace(self, storage_id: str, state: State, token: Token, data: bytes) -> Loaded:
         records = self._engine().records
-        opened = Opened(state, records.codec.dumps(state.values))
+        # Stamps are stored by position, so `data` must have the keys in the order of the state.
+        if not data or list(state.values) != list(self._session_cache):
+            data = records.codec.dumps(state.values)
+        opened = Opened(state, data)
         record = records.seal(storage_id, state, opened.data)
         token = self.get_store().replace(storage_id, record, token)
         return self._remember(storage_id, record, token, opened)

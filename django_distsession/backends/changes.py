@@ -12,7 +12,7 @@ from ..codecs import Codec
 from ..state import State, new_tag, next_state
 
 # Cannot change in place, so comparing with the loaded value tells all.
-ATOMS = (str, int, float, bool, bytes, type(None))
+ATOMS = frozenset([str, int, float, bool, bytes, type(None)])
 
 
 @dataclass(frozen=True, slots=True)

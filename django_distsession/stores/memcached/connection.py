@@ -28,6 +28,9 @@ FAILURES = (OSError, MemcacheError, ValueError)
 # What a server answers that works and cannot do this, for want of memory most likely.
 REFUSAL = MemcacheServerError
 
+# What is read at once.
+RECEIVE = 8192
+
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
 ITEM_OVERHEAD = 128
@@ -77,7 +80,6 @@ class Connection(Client):  # type: ignore[misc]
         self.item_limit = DEFAULT_ITEM_LIMIT
         self._credentials = credentials
         self._opaque = 0
-        self._buffer = b""
         self._key = b""
 
     def __del__(self) -> None:
@@ -169,35 +171,43 @@ class Connection(Client):  # type: ignore[misc]
         """
         Read the reply to what was sent last.
         """
-        self._buffer, line = _readline(self.sock, self._buffer)
+        # Nearly always all of it arrives at once.
+        received = self.sock.recv(RECEIVE)
+        line, end, rest = received.partition(b"\r\n")
+        if not end:
+            rest, line = _readline(self.sock, self._unless_closed(received))
         status, *flags = line.split()
         value = b""
         if status == b"VA":
-            self._buffer, value = _readvalue(self.sock, self._buffer, int(flags.pop(0)))
+            rest, value = _readvalue(self.sock, rest, int(flags.pop(0)))
         else:
             self._raise_errors(line, b"meta")
         answers = {flag[:1]: flag[1:] for flag in flags}
-        if (
-            self._buffer
-            or answers.get(b"O") != b"%d" % self._opaque
-            or answers.get(b"k") != self._key
-        ):
+        if rest or answers.get(b"O") != b"%d" % self._opaque or answers.get(b"k") != self._key:
             raise MemcacheUnknownError("The reply belongs to another request.")
         return Reply(status, int(answers.get(b"c", 0)), value, int(answers.get(b"t", 0)))
+
+    @staticmethod
+    def _unless_closed(received: bytes) -> bytes:
+        if not received:
+            raise MemcacheUnexpectedCloseError
+        return received
 
     def dump_keys(self) -> Iterator[bytes]:
         """
         Yield the keys that the server holds, as it writes them: percent-encoded.
         """
-        self.sock.sendall(b"lru_crawler metadump all\r\n")
+        # By bucket of its hash table: by LRU, an item on its way from one to another is missed.
+        self.sock.sendall(b"lru_crawler metadump hash\r\n")
+        rest = b""
         while True:
             # The lines of keys end in "\n", the last one in "\r\n".
-            head, newline, self._buffer = self._buffer.partition(b"\n")
+            head, newline, rest = rest.partition(b"\n")
             if not newline:
                 received = self.sock.recv(65536)
                 if not received:
                     raise MemcacheUnknownError("The server ended its list of keys too early.")
-                self._buffer = head + received
+                rest = head + received
             elif head.startswith(b"key="):
                 yield head[4:].partition(b" ")[0]
             elif head == b"END\r":
