@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from pymemcache.client.base import Client, _readline, _readvalue
 from pymemcache.exceptions import (
     MemcacheError,
-    MemcacheServerError,
     MemcacheUnexpectedCloseError,
     MemcacheUnknownCommandError,
     MemcacheUnknownError,
@@ -25,8 +24,6 @@ from pymemcache.exceptions import (
 
 # What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError)
-# What a server answers that works and cannot do this, for want of memory most likely.
-REFUSAL = MemcacheServerError
 
 # What is read at once.
 RECEIVE = 8192
@@ -47,6 +44,12 @@ class Reply(NamedTuple):
     cas: int = 0
     value: bytes = b""
     ttl: int = 0
+
+
+class Refused(MemcacheError):  # type: ignore[misc]
+    """
+    The server works, but cannot do what it was asked: for want of memory, most likely.
+    """
 
 
 class CrawlerBusy(MemcacheError):  # type: ignore[misc]
@@ -180,6 +183,8 @@ class Connection(Client):  # type: ignore[misc]
         value = b""
         if status == b"VA":
             rest, value = _readvalue(self.sock, rest, int(flags.pop(0)))
+        elif status == b"SERVER_ERROR":
+            raise Refused(line.decode("ascii", "replace"))
         else:
             self._raise_errors(line, b"meta")
         answers = {flag[:1]: flag[1:] for flag in flags}

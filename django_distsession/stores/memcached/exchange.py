@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge
-from .connection import FAILURES, ITEM_OVERHEAD, REFUSAL, Connection, Reply
+from .connection import FAILURES, ITEM_OVERHEAD, Connection, Refused, Reply
 from .node import Node
 
 # A second server that hangs must not cost a second time-out.
@@ -97,7 +97,7 @@ def _receive(open_: list[_Exchange], replies: list[Reply | None], started: float
             connection.set_timeout(max(left, GRACE))
         try:
             replies[one.position] = connection.receive()
-        except REFUSAL as error:
+        except Refused as error:
             open_.pop(0)
             node.discard(connection)
             node.refused(error)
