@@ -64,15 +64,32 @@ def find_change(
         if key not in base.values:
             changed[key] = value
         elif type(value) in ATOMS and type(base.values[key]) in ATOMS:
-            if not _same_atom(value, base.values[key]):
+            if not _is_same(value, base.values[key]):
                 changed[key] = value
         else:
             loaded = codec.loads(base_data) if loaded is None else loaded
-            if codec.dumps({key: value}) != codec.dumps({key: loaded[key]}):
+            before = loaded[key]
+            # Serialising tells for sure; mostly looking is enough, and quicker.
+            if not _is_same(value, before) and codec.dumps({key: value}) != codec.dumps(
+                {key: before}
+            ):
                 changed[key] = value
     return Change(changed, [key for key in base.values if key not in values])
 
 
-def _same_atom(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
+    """
+    Whether two values are the same for certain. False says nothing of what is no plain data.
+    """
+    kind = type(a)
     # True == 1 == 1.0, but a session that says so is another session.
-    return type(a) is type(b) and bool(a == b)
+    if kind is not type(b):
+        return False
+    if kind in ATOMS:
+        return bool(a == b)
+    if kind is list:
+        return len(a) == len(b) and all(map(_is_same, a, b))
+    if kind is dict:
+        # In the same order, too.
+        return list(a) == list(b) and all(map(_is_same, a.values(), b.values()))
+    return False
