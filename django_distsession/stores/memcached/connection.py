@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 from pymemcache.client.base import Client, _readline, _readvalue
 from pymemcache.exceptions import (
     MemcacheError,
-    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
     MemcacheUnknownCommandError,
     MemcacheUnknownError,
 )
 
 # What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError)
-# What a server answers that works and cannot do this, for want of memory most likely.
-REFUSAL = MemcacheServerError
+
+# What is read at once.
+RECEIVE = 8192
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
@@ -43,6 +44,12 @@ class Reply(NamedTuple):
     cas: int = 0
     value: bytes = b""
     ttl: int = 0
+
+
+class Refused(MemcacheError):  # type: ignore[misc]
+    """
+    The server works, but cannot do what it was asked: for want of memory, most likely.
+    """
 
 
 class CrawlerBusy(MemcacheError):  # type: ignore[misc]
@@ -76,7 +83,6 @@ class Connection(Client):  # type: ignore[misc]
         self.item_limit = DEFAULT_ITEM_LIMIT
         self._credentials = credentials
         self._opaque = 0
-        self._buffer = b""
         self._key = b""
 
     def __del__(self) -> None:
@@ -97,8 +103,13 @@ class Connection(Client):  # type: ignore[misc]
                 self._authenticate(*self._credentials)
             limit = self.stats("settings").get(b"item_size_max")
             self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, MemcacheUnexpectedCloseError):
+                raise MemcacheUnknownError(
+                    "The server hung up at the first command. Does it speak the text protocol "
+                    "(not -S, nor -B binary), and TLS only if it is told to?"
+                ) from error
             raise
 
     def _connect(self) -> None:
@@ -163,35 +174,45 @@ class Connection(Client):  # type: ignore[misc]
         """
         Read the reply to what was sent last.
         """
-        self._buffer, line = _readline(self.sock, self._buffer)
+        # Nearly always all of it arrives at once.
+        received = self.sock.recv(RECEIVE)
+        line, end, rest = received.partition(b"\r\n")
+        if not end:
+            rest, line = _readline(self.sock, self._unless_closed(received))
         status, *flags = line.split()
         value = b""
         if status == b"VA":
-            self._buffer, value = _readvalue(self.sock, self._buffer, int(flags.pop(0)))
+            rest, value = _readvalue(self.sock, rest, int(flags.pop(0)))
+        elif status == b"SERVER_ERROR":
+            raise Refused(line.decode("ascii", "replace"))
         else:
             self._raise_errors(line, b"meta")
         answers = {flag[:1]: flag[1:] for flag in flags}
-        if (
-            self._buffer
-            or answers.get(b"O") != b"%d" % self._opaque
-            or answers.get(b"k") != self._key
-        ):
+        if rest or answers.get(b"O") != b"%d" % self._opaque or answers.get(b"k") != self._key:
             raise MemcacheUnknownError("The reply belongs to another request.")
         return Reply(status, int(answers.get(b"c", 0)), value, int(answers.get(b"t", 0)))
+
+    @staticmethod
+    def _unless_closed(received: bytes) -> bytes:
+        if not received:
+            raise MemcacheUnexpectedCloseError
+        return received
 
     def dump_keys(self) -> Iterator[bytes]:
         """
         Yield the keys that the server holds, as it writes them: percent-encoded.
         """
-        self.sock.sendall(b"lru_crawler metadump all\r\n")
+        # By bucket of its hash table: by LRU, an item on its way from one to another is missed.
+        self.sock.sendall(b"lru_crawler metadump hash\r\n")
+        rest = b""
         while True:
             # The lines of keys end in "\n", the last one in "\r\n".
-            head, newline, self._buffer = self._buffer.partition(b"\n")
+            head, newline, rest = rest.partition(b"\n")
             if not newline:
                 received = self.sock.recv(65536)
                 if not received:
                     raise MemcacheUnknownError("The server ended its list of keys too early.")
-                self._buffer = head + received
+                rest = head + received
             elif head.startswith(b"key="):
                 yield head[4:].partition(b" ")[0]
             elif head == b"END\r":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge
-from .connection import FAILURES, ITEM_OVERHEAD, REFUSAL, Connection, Reply
+from .connection import FAILURES, ITEM_OVERHEAD, Connection, Refused, Reply
 from .node import Node
 
 # A second server that hangs must not cost a second time-out.
@@ -76,8 +76,9 @@ def _connect(position: int, request: Request, open_: list[_Exchange]) -> None:
 def _check_sizes(open_: list[_Exchange]) -> None:
     for one in open_:
         request, limit = one.request, one.connection.item_limit
-        size = len(request.body)
-        if size and size + len(request.key) + ITEM_OVERHEAD > limit:
+        # Without the line's end.
+        size = len(request.body) - 2
+        if size + len(request.key) + ITEM_OVERHEAD > limit:
             # Nothing was sent yet, so all connections are as good as before.
             while open_:
                 unused = open_.pop()
@@ -96,7 +97,7 @@ def _receive(open_: list[_Exchange], replies: list[Reply | None], started: float
             connection.set_timeout(max(left, GRACE))
         try:
             replies[one.position] = connection.receive()
-        except REFUSAL as error:
+        except Refused as error:
             open_.pop(0)
             node.discard(connection)
             node.refused(error)

@@ -75,16 +75,17 @@ def unpack(storage_id: str, value: bytes) -> Record:
     """
     Undo `pack`. `ForeignValue`, or `NewerFormat`.
     """
+    if value[:2] != MAGIC or len(value) < 3 or value[2] < 1:
+        raise ForeignValue
+    # First of all: what follows may be laid out in another way.
+    if value[2] > FORMAT:
+        raise NewerFormat
     try:
-        (magic, version, flags, generation, tag, expires_at, created_at, checked_at, of, size) = (
+        _, _, flags, generation, tag, expires_at, created_at, checked_at, of, size = (
             HEADER.unpack_from(value)
         )
     except struct.error:
         raise ForeignValue from None
-    if magic != MAGIC or version < 1:
-        raise ForeignValue
-    if version > FORMAT:
-        raise NewerFormat
     if of != fingerprint(storage_id):
         raise ForeignValue
     end = HEADER.size + size

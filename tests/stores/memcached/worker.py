@@ -27,6 +27,8 @@ def set_up(namespace: str, replicas: int, quorum: int, servers: list[str]) -> No
             "REPLICAS": replicas,
             "QUORUM": quorum,
             "RETRY_AFTER": 0.1,
+            # A time-out that a busy machine runs into would be a second fault.
+            "TIMEOUT": 0.5,
         },
     }
     django.setup()

@@ -1,0 +1,115 @@
+"""
+memcached servers in this process, in place of the exchange layer: what travels between store and
+servers can be lost, delayed, applied late, or cut in half, exactly where a test wants it.
+
+They do what memcached does with `mg`, `ms` and `md`: a cas value per write, counted anew by a
+server that restarts, so that an old token may fit another record by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django_distsession.stores.memcached.connection import Reply
+from django_distsession.stores.memcached.exchange import Request
+from django_distsession.stores.memcached.node import Node
+
+TTL = 14 * 24 * 3600
+
+
+class Crash(BaseException):
+    """
+    The process that was in the middle of an exchange is gone.
+    """
+
+
+@dataclass
+class FakeServer:
+    """
+    condition: "up"; "hung": takes requests, and acts on them when it wakes; "dead".
+    mute: its next reply is lost on the way; what it replies to took effect.
+    """
+
+    name: str
+    condition: str = "up"
+    mute: bool = False
+    items: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    writes: int = 0
+    waiting: list[Request] = field(default_factory=list)
+
+    def do(self, request: Request) -> Reply:
+        verb, key, *flags = request.command.split()
+        cas, value = self.items.get(key, (0, b""))
+        if verb == b"mg":
+            return Reply(b"VA", cas, value, TTL) if cas else Reply(b"EN")
+        if verb == b"md":
+            self.items.pop(key, None)
+            return Reply(b"HD")
+        if b"ME" in flags and cas:
+            return Reply(b"NS")
+        wanted = next((int(flag[1:]) for flag in flags if flag[:1] == b"C"), None)
+        if wanted is not None and wanted != cas:
+            return Reply(b"EX" if cas else b"NF")
+        self.writes += 1
+        self.items[key] = (self.writes, request.body[:-2])
+        return Reply(b"HD", self.writes)
+
+    def wake(self) -> None:
+        self.condition = "up"
+        waiting, self.waiting = self.waiting, []
+        for request in waiting:
+            self.do(request)
+
+    def die(self) -> None:
+        self.condition = "dead"
+        self.waiting.clear()
+        self.items.clear()
+        self.writes = 0
+
+
+@dataclass
+class Cluster:
+    """
+    passed_by: which servers a store takes for down.
+    crash_after: the request, counted from the next one on, after which its sender is gone.
+    interruption: what happens between the first and the second request of the next exchange.
+    """
+
+    servers: dict[str, FakeServer]
+    passed_by: set[tuple[int, str]] = field(default_factory=set)
+    crash_after: int | None = None
+    interruption: Callable[[], None] | None = None
+    owners: dict[Node, int] = field(default_factory=dict)
+
+    def exchange(self, requests: Sequence[Request]) -> list[Reply | None]:
+        """
+        Stand in for the function of this name.
+        """
+        replies: list[Reply | None] = []
+        for position, request in enumerate(requests):
+            if position == 1 and self.interruption:
+                interruption, self.interruption = self.interruption, None
+                interruption()
+            replies.append(self._send(request))
+            if self.crash_after is not None:
+                self.crash_after -= 1
+                if self.crash_after < 0:
+                    self.crash_after = None
+                    raise Crash
+        return replies
+
+    def _send(self, request: Request) -> Reply | None:
+        server = self.servers[request.node.name]
+        owner = (self.owners[request.node], server.name)
+        if owner in self.passed_by:
+            return None
+        if server.condition == "up":
+            reply = server.do(request)
+            if not server.mute:
+                return reply
+            server.mute = False
+        elif server.condition == "hung":
+            server.waiting.append(request)
+        self.passed_by.add(owner)
+        return None

@@ -1,0 +1,286 @@
+"""
+No session ever sees what belongs to another, whatever servers answer and whatever interrupts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.memcached.connection import Connection
+from testproject.servers import MemcachedNode
+
+from .conftest import contents, store_of, stored
+
+# What a server does about a request, given its connection and the reply that would be right.
+Answer = Callable[[Any, bytes], None]
+
+
+class Liar(socketserver.ThreadingTCPServer):
+    """
+    A memcached that remembers values, and whose replies go through `self.answer`.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.values: dict[bytes, bytes] = {}
+        self.answer: Answer = lambda connection, reply: connection.sendall(reply)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(socketserver.StreamRequestHandler):
+    server: Liar
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            verb, *words = line.split()
+            if verb == b"stats":
+                self.request.sendall(b"STAT item_size_max 1048576\r\nEND\r\n")
+                continue
+            key, opaque = words[0], words[-1]
+            if verb == b"ms":
+                self.server.values[key] = self.rfile.read(int(words[1]) + 2)
+                reply = b"HD c1 k%b %b\r\n" % (key, opaque)
+            elif key in self.server.values:
+                value = self.server.values[key]
+                reply = b"VA %d c1 t1209600 k%b %b\r\n%b" % (len(value) - 2, key, opaque, value)
+            else:
+                reply = b"EN k%b %b\r\n" % (key, opaque)
+            self.server.answer(self.request, reply)
+
+
+@contextmanager
+def only_once(liar: Liar, answer: Answer) -> Iterator[None]:
+    """
+    Answer the next request this way, and those after it as is right.
+    """
+    honest = liar.answer
+
+    def once(connection: Any, reply: bytes) -> None:
+        liar.answer = honest
+        answer(connection, reply)
+
+    liar.answer = once
+    yield
+    assert liar.answer is honest, "Nothing was asked."
+
+
+@pytest.fixture
+def liar() -> Iterator[Liar]:
+    with Liar() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def sessions(use: Any, liar: Liar) -> Any:
+    return use([liar.address], TIMEOUT=0.2, RETRY_AFTER=0.001)
+
+
+def read_when_up(sessions: Any, key: str) -> dict[str, Any]:
+    """
+    Read until the server is asked again. A wrong answer ends it as well as a right one.
+    """
+    while True:
+        try:
+            return contents(sessions, key)
+        except StoreUnavailable:
+            continue
+
+
+def other_key(connection: Any, reply: bytes) -> None:
+    connection.sendall(re.sub(rb" k\S+", b" kanother", reply, count=1))
+
+
+def other_opaque(connection: Any, reply: bytes) -> None:
+    connection.sendall(re.sub(rb" O\d+", b" O999", reply, count=1))
+
+
+def no_opaque(connection: Any, reply: bytes) -> None:
+    connection.sendall(re.sub(rb" O\d+", b"", reply, count=1))
+
+
+def truncated(connection: Any, reply: bytes) -> None:
+    connection.sendall(reply[: len(reply) // 2])
+    connection.shutdown(2)
+
+
+def truncated_and_silent(connection: Any, reply: bytes) -> None:
+    connection.sendall(reply[: len(reply) // 2])
+
+
+def nonsense(connection: Any, reply: bytes) -> None:
+    connection.sendall(b"VA lots c1\r\n")
+
+
+def empty_line(connection: Any, reply: bytes) -> None:
+    connection.sendall(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        other_key,
+        other_opaque,
+        no_opaque,
+        truncated,
+        truncated_and_silent,
+        nonsense,
+        empty_line,
+    ],
+)
+def test_what_is_no_reply_to_this_request_is_an_outage(
+    sessions: Any, liar: Liar, answer: Answer
+) -> None:
+    key = stored(sessions, mine="1")
+    with only_once(liar, answer), pytest.raises(StoreUnavailable):
+        contents(sessions, key)
+    assert read_when_up(sessions, key) == {"mine": "1"}
+
+
+def test_a_late_reply_meets_no_reader(sessions: Any, liar: Liar) -> None:
+    keys = [stored(sessions, mine=number) for number in range(2)]
+    waiting: list[tuple[Any, bytes]] = []
+    with (
+        only_once(liar, lambda connection, reply: waiting.append((connection, reply))),
+        pytest.raises(StoreUnavailable),
+    ):
+        contents(sessions, keys[0])
+    ((connection, reply),) = waiting
+    # An error is as it should be: nobody listens any more.
+    with suppress(OSError):
+        connection.sendall(reply)
+    assert read_when_up(sessions, keys[1]) == {"mine": 1}
+
+
+def test_a_reply_that_comes_twice_meets_no_reader(sessions: Any, liar: Liar) -> None:
+    keys = [stored(sessions, mine=number) for number in range(2)]
+    with only_once(liar, lambda connection, reply: connection.sendall(reply * 2)):
+        # Both at once is noticed at once; the second alone, before the next request.
+        assert read_when_up(sessions, keys[0]) == {"mine": 0}
+    assert read_when_up(sessions, keys[1]) == {"mine": 1}
+
+
+def test_a_second_reply_that_comes_later_meets_no_reader(sessions: Any, liar: Liar) -> None:
+    keys = [stored(sessions, mine=number) for number in range(2)]
+    sent, go_on = threading.Event(), threading.Event()
+
+    def twice(connection: Any, reply: bytes) -> None:
+        connection.sendall(reply)
+        assert go_on.wait(10)
+        connection.sendall(reply)
+        sent.set()
+
+    with only_once(liar, twice):
+        assert contents(sessions, keys[0]) == {"mine": 0}
+    go_on.set()
+    assert sent.wait(10)
+    assert read_when_up(sessions, keys[1]) == {"mine": 1}
+
+
+def test_a_value_of_another_session_is_no_session(
+    sessions: Any, liar: Liar, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = [stored(sessions, secret=f"of {number}") for number in range(2)]
+    one, two = liar.values
+    liar.values[one] = liar.values[two]
+    session = sessions(keys[0])
+    with caplog.at_level(logging.WARNING):
+        assert session.load() == {}
+    assert [record.name for record in caplog.records] == ["django.security.SuspiciousSession"]
+    assert "secret" not in caplog.text
+
+
+class Interrupted(BaseException):
+    """
+    Like a greenlet's time-out.
+    """
+
+
+@pytest.mark.parametrize("method", ["open", "send", "receive"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupted_exchange_leaves_nothing_behind(
+    use: Any,
+    nodes: list[MemcachedNode],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    moment: str,
+) -> None:
+    sessions = use(nodes[:2], POOL_SIZE=2)
+    keys = [stored(sessions, mine=number) for number in range(2)]
+    original = getattr(Connection, method)
+
+    def interrupted(connection: Connection, *args: Any) -> Any:
+        if moment == "after":
+            original(connection, *args)
+        raise Interrupted
+
+    for _ in range(5):
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, method, interrupted)
+            if method == "open":
+                store_of(sessions).close()
+            with pytest.raises(Interrupted):
+                contents(sessions, keys[0])
+        assert contents(sessions, keys[1]) == {"mine": 1}
+    assert all(server["up"] for server in sessions.status())
+
+
+def test_a_read_interrupted_half_way_does_not_go_on_in_the_next(
+    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(nodes[:1])
+    keys = [stored(sessions, mine=number, text="x" * 20_000) for number in range(2)]
+
+    class Socket:
+        """
+        Gives a few bytes, then is interrupted.
+        """
+
+        def __init__(self, real: Any) -> None:
+            self.real = real
+            self.reads = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def recv(self, size: int) -> bytes:
+            self.reads += 1
+            if self.reads > 1:
+                raise Interrupted
+            received: bytes = self.real.recv(100)
+            return received
+
+    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    connection.sock = Socket(connection.sock)
+    with pytest.raises(Interrupted):
+        contents(sessions, keys[0])
+    assert contents(sessions, keys[1])["mine"] == 1
+
+
+def test_a_connection_that_got_lost_gives_its_place_back(
+    use: Any, nodes: list[MemcachedNode]
+) -> None:
+    sessions = use(nodes[:1], POOL_SIZE=1)
+    key = stored(sessions, a=1)
+    for _ in range(3):
+        # As if a signal came between taking it out of the pool and making a note of it.
+        store_of(sessions).nodes[0].acquire()
+        assert contents(sessions, key) == {"a": 1}

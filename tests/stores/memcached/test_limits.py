@@ -1,0 +1,215 @@
+"""
+Sessions that are too large, servers without memory, times that memcached misunderstands.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from typing import Any
+
+import pytest
+
+from django_distsession.backends import base
+from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
+from django_distsession.state import Stamp
+from django_distsession.stores.base import Record
+from django_distsession.stores.memcached import wire
+from django_distsession.stores.memcached.connection import Connection
+from testproject.servers import MemcachedNode
+
+from .conftest import contents, copies, holders, store_of, stored
+
+DAY = 24 * 3600
+
+
+def incompressible(size: int, seed: int = 0) -> str:
+    return base64.b64encode(random.Random(seed).randbytes(size)).decode()[:size]
+
+
+def small(limit: str) -> list[str]:
+    """
+    Options of a server whose items are this large at the most.
+    """
+    return ["-I", limit, "-o", "slab_chunk_max=8192"]
+
+
+@pytest.mark.parametrize("limit", ["1m", "64k"])
+def test_a_session_over_the_limit_is_refused_before_it_is_sent(
+    use: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    with MemcachedNode(small(limit)) as node:
+        sessions = use([node])
+        key = stored(sessions, a=1)
+        size = {"1m": 1024, "64k": 64}[limit] * 1024
+        session = sessions(key)
+        session["large"] = incompressible(int(size * 1.5))
+        sent: list[bytes] = []
+        send = Connection.send
+        monkeypatch.setattr(
+            Connection,
+            "send",
+            lambda self, key, command, body=b"": (
+                sent.append(body),
+                send(self, key, command, body),
+            ),
+        )
+        with pytest.raises(RecordTooLarge) as raised:
+            session.save()
+        assert (raised.value.limit, raised.value.size > size) == (size, True)
+        assert not any(sent)
+        assert contents(sessions, key) == {"a": 1}
+        # And the request may go on with less.
+        session["large"] = "small"
+        session.save()
+        assert contents(sessions, key) == {"a": 1, "large": "small"}
+
+
+@pytest.mark.parametrize("limit", ["8k", "64k", "600k", "1m", "4m"])
+def test_what_just_fits_is_taken(use: Any, limit: str) -> None:
+    with MemcachedNode([*small(limit), "-m", "128"]) as node:
+        store = store_of(use([node]))
+        store.get("x" * 64)
+        (connection,) = store.nodes[0]._pool._idle
+        room = connection.item_limit - wire.HEADER.size - len(store._prefix) - 64 - 128
+        later = int(time.time()) + DAY
+        for step, less in enumerate((0, 1, 7, 48, 300)):
+            record = Record(Stamp(1, "a"), later, later, b"x" * (room - less))
+            token = store.add(f"{step:064}", record)
+            token = store.replace(f"{step:064}", record, token)
+            found = store.get(f"{step:064}")
+            assert found is not None
+            assert found.record == record
+        with pytest.raises(RecordTooLarge):
+            store.add("y" * 64, Record(Stamp(1, "a"), later, later, b"x" * (room + 1)))
+
+
+def test_copies_that_are_too_large_together_are_still_read(use: Any) -> None:
+    with MemcachedNode(small("16k")) as one, MemcachedNode(small("16k")) as two:
+        sessions = use([one, two], RETRY_AFTER=1000)
+        key = stored(sessions, a=1)
+        nodes = store_of(sessions).nodes
+        halves = [sessions(key), sessions(key)]
+        for number, session in enumerate(halves):
+            session[f"half {number}"] = incompressible(15_000, number)
+        for number, session in enumerate(halves):
+            # Two requests, each of which sees one server only.
+            nodes[number].health.failed(OSError("Left out."))
+            session.save()
+            nodes[number].health.succeeded()
+        for _ in range(2):
+            assert contents(sessions, key).keys() == {"a", "half 0", "half 1"}
+        session = sessions(key)
+        session["b"] = 1
+        with pytest.raises(RecordTooLarge):
+            session.save()
+        del session["half 0"]
+        session.save()
+        assert contents(sessions, key).keys() == {"a", "b", "half 1"}
+
+
+def test_without_memory_a_save_is_refused_and_the_server_is_not_left_out(use: Any) -> None:
+    with MemcachedNode(["-M", "-m", "2", "-I", "512k"]) as node:
+        sessions = use([node])
+        text = incompressible(400_000)
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            [stored(sessions, large=text) for _ in range(100)]
+        assert all(server["up"] for server in sessions.status())
+        assert "out of memory" in sessions.status()[0]["last_error"]
+        assert sessions.status()[0]["missed"] == 1
+
+
+def test_one_server_without_memory_costs_a_replica_and_no_request(use: Any) -> None:
+    with MemcachedNode(["-M", "-m", "2", "-I", "512k"]) as full, MemcachedNode() as roomy:
+        sessions = use([full, roomy])
+        keys = [stored(sessions, large=incompressible(400_000), n=n) for n in range(20)]
+        assert [contents(sessions, key)["n"] for key in keys] == list(range(20))
+        missed = {server["server"]: server["missed"] for server in sessions.status()}
+        assert missed[full.address]
+        assert not missed[roomy.address]
+        assert all(server["up"] for server in sessions.status())
+        sessions(keys[0]).flush()
+        sessions(keys[-1]).flush()
+        assert contents(sessions, keys[0]) == contents(sessions, keys[-1]) == {}
+
+
+@pytest.mark.parametrize("days", [29, 30, 31, 90, 20 * 365, 60 * 365])
+def test_however_long_a_session_lives(use: Any, nodes: list[MemcachedNode], days: int) -> None:
+    sessions = use(nodes)
+    session = sessions()
+    session["a"] = 1
+    session.set_expiry(days * DAY)
+    session.save()
+    assert contents(sessions, session.session_key or "") == {"a": 1, "_session_expiry": days * DAY}
+    assert set(copies(sessions, session.session_key or "").values()) == {"live", "absent"}
+
+
+def test_what_is_sent_as_time_to_live() -> None:
+    now = 1_800_000_000
+    assert wire.ttl(now + 60, now + 0.9) == 60 + wire.CLOCK_SKEW
+    assert wire.ttl(now - 60, now) == wire.CLOCK_SKEW
+    longest = now + 30 * DAY - wire.CLOCK_SKEW
+    assert wire.ttl(longest, now) == 30 * DAY
+    assert wire.ttl(longest + 1, now) == longest + 1 + wire.CLOCK_SKEW
+    assert wire.ttl(2**40, now) == 2**31 - 1
+
+
+def test_a_session_that_ends_with_the_browser_is_kept_for_the_cookie_age(
+    use: Any, nodes: list[MemcachedNode], settings: Any
+) -> None:
+    settings.SESSION_COOKIE_AGE = 7200
+    sessions = use(nodes)
+    session = sessions()
+    session["a"] = 1
+    session.set_expiry(0)
+    session.save()
+    found = store_of(sessions).get(sessions.storage_id(session.session_key) or "")
+    assert found is not None
+    assert 7190 < found.record.expires_at - time.time() <= 7200
+    assert session.get_expire_at_browser_close()
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_clocks_that_disagree_end_no_session_early(
+    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    sessions = use(nodes)
+    session = sessions()
+    session["a"] = 1
+    session.set_expiry(600)
+    session.save()
+    key = session.session_key or ""
+    real = time.time
+
+    class Clock:
+        """
+        What a web server whose clock is wrong calls time.
+        """
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+        @staticmethod
+        def time() -> float:
+            return real() + ahead
+
+    monkeypatch.setattr(base, "time", Clock())
+    monkeypatch.setattr(store_of(sessions), "_clock", Clock.time)
+    assert contents(sessions, key) == {"a": 1, "_session_expiry": 600}
+    late = sessions(key)
+    late["b"] = 2
+    late.save()
+    # Copies that were put together by that server live on elsewhere, too.
+    victim = holders(sessions, key, nodes)[0]
+    (node,) = [one for one in store_of(sessions).nodes if one.name == victim.address]
+    connection = node.acquire()
+    assert connection is not None
+    cache_key = store_of(sessions)._key(sessions.storage_id(key) or "")
+    connection.send(cache_key, b"md %b" % cache_key)
+    connection.receive()
+    node.release(connection)
+    assert contents(sessions, key)["b"] == 2
+    monkeypatch.undo()
+    assert contents(sessions, key)["b"] == 2
+    assert set(copies(sessions, key).values()) == {"live", "absent"}

@@ -1,0 +1,97 @@
+"""
+What the replicas of a session hold, when servers change and when copies are not as they should be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_distsession.backends.base import StoreBackedSession
+from django_distsession.exceptions import StoreUnavailable
+from testproject.servers import MemcachedNode
+
+from .conftest import contents, copies, holders, store_of, stored
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "replace"])
+def test_changing_one_server_logs_nobody_out(
+    use: Any, trio: list[MemcachedNode], change: str
+) -> None:
+    with MemcachedNode() as fourth:
+        before = {"add": trio, "remove": [*trio, fourth], "replace": trio}[change]
+        after = {"add": [*trio, fourth], "remove": trio, "replace": [*trio[1:], fourth]}[change]
+        old = use(before)
+        keys = [stored(old, number=number) for number in range(40)]
+        moved = {key: holders(old, key, before) for key in keys}
+        new = use(after)
+        assert [contents(new, key)["number"] for key in keys] == list(range(40))
+        assert any(holders(new, key, after) != moved[key] for key in keys)
+
+
+def test_processes_with_old_and_new_servers_see_each_others_changes(
+    use: Any, trio: list[MemcachedNode]
+) -> None:
+    with MemcachedNode() as fourth:
+        before = use(trio)
+        keys = [stored(before, number=number) for number in range(30)]
+        engine = before._engine()
+        after = type("NewProcess", (before,), {})
+        use([*trio, fourth])
+        after.get_store()
+        StoreBackedSession._engines[before] = engine
+        for turn, key in enumerate(keys):
+            for writer, reader in ((after, before), (before, after)):
+                session = writer(key)
+                session["turn"] = f"{turn} by {writer.__name__}"
+                session.save()
+                assert contents(reader, key)["turn"] == f"{turn} by {writer.__name__}"
+            if turn % 2:
+                after(key).flush()
+                assert contents(before, key) == {}
+                assert contents(after, key) == {}
+
+
+def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[MemcachedNode]) -> None:
+    sessions = use(nodes[:2])
+    key = stored(sessions, a=1)
+    store = store_of(sessions)
+    cache_key = store._key(sessions.storage_id(key) or "")
+    for node in store.nodes:
+        connection = node.acquire()
+        assert connection is not None
+        connection.send(cache_key, b"mg %b v c t" % cache_key)
+        value = connection.receive().value
+        damaged = value[:-1] + bytes([value[-1] ^ 1])
+        connection.send(cache_key, b"ms %b %d T99" % (cache_key, len(value)), damaged + b"\r\n")
+        connection.receive()
+        node.release(connection)
+        assert contents(sessions, key) == {"a": 1}
+        assert set(copies(sessions, key).values()) == {"live"}
+
+
+def test_a_newer_format_is_neither_read_nor_overwritten(
+    use: Any, nodes: list[MemcachedNode]
+) -> None:
+    sessions = use(nodes[:2])
+    key = stored(sessions, a=1)
+    loaded = sessions(key)
+    loaded["b"] = 1
+    store = store_of(sessions)
+    cache_key = store._key(sessions.storage_id(key) or "")
+    newer = b"dS\xff and something else"
+    connection = store.nodes[0].acquire()
+    assert connection is not None
+    connection.send(cache_key, b"ms %b %d T99" % (cache_key, len(newer)), newer + b"\r\n")
+    connection.receive()
+    store.nodes[0].release(connection)
+    for attempt in (lambda: contents(sessions, key), loaded.save):
+        with pytest.raises(StoreUnavailable, match="newer version"):
+            attempt()
+    connection = store.nodes[0].acquire()
+    assert connection is not None
+    connection.send(cache_key, b"mg %b v" % cache_key)
+    assert connection.receive().value == newer
+    store.nodes[0].release(connection)
+    assert copies(sessions, key)[store.nodes[0].name] == "unavailable"
