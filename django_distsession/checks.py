@@ -100,8 +100,9 @@ def check_transport(
     given, needed = conf.get(), conf.ENGINES[settings.SESSION_ENGINE]
     found: list[CheckMessage] = []
     if given.couchdb and "COUCHDB" in needed:
-        for key, url in (("URL", given.couchdb.url), ("ADMIN_URL", given.couchdb.admin_url)):
-            if url and urlsplit(url).scheme == "http" and not _is_loopback(urlsplit(url).hostname):
+        for key, urls in (("URL", given.couchdb.urls), ("ADMIN_URL", given.couchdb.admin_urls)):
+            parts = [urlsplit(url) for url in urls]
+            if any(part.scheme == "http" and not _is_loopback(part.hostname) for part in parts):
                 found.append(
                     Warning(
                         f'{conf.full_name("COUCHDB", key)} is plain HTTP to another host: password '
@@ -127,7 +128,7 @@ def check_transport(
 
 
 def _is_local(server: str) -> bool:
-    return ":" not in server or server[0] in "/u" and "/" in server or _is_loopback(
+    return ":" not in server or (server[0] in "/u" and "/" in server) or _is_loopback(
         server.rpartition(":")[0].strip("[]")
     )
 

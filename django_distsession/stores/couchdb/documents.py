@@ -22,7 +22,9 @@ class ForeignDocument(Exception):
     """
 
 
-def to_document(storage_id: str, record: Record, rev: str | None, *, as_json: bool) -> dict[str, Any]:
+def to_document(
+    storage_id: str, record: Record, rev: str | None, *, as_json: bool
+) -> dict[str, Any]:
     """
     Return the document of a record.
 

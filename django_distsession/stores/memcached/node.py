@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ...exceptions import StoreUnavailable
+from ..health import Health
 from .connection import Connection
-from .health import Health
 
 logger = logging.getLogger("django_distsession.memcached")
 
