@@ -152,8 +152,7 @@ class Collection:
 
     def _remove_branches(self, storage_id: str, losers: list[str]) -> None:
         if not self._purged({storage_id: Leaves(losers, [])}):
-            stubs = [{"_id": storage_id, "_rev": rev, "_deleted": True} for rev in losers]
-            self._client.bulk_docs(stubs)
+            self._client.bulk_docs([_stub(storage_id, rev) for rev in losers])
 
     def _remove(self, batch: dict[str, Leaves]) -> None:
         purged = self._purged(batch)
@@ -172,9 +171,7 @@ class Collection:
         while todo and self._may_purge:
             chunk = todo[: self._purge_size]
             try:
-                answer = self._client.purge(
-                    {key: [*batch[key].live, *batch[key].gone] for key in chunk}
-                )
+                answer = self._client.purge({key: sum(batch[key], []) for key in chunk})
             except RequestRefused as error:
                 if len(chunk) > SMALL_PURGE:
                     self._purge_size = SMALL_PURGE

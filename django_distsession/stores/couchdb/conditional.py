@@ -58,7 +58,7 @@ class ConditionalReads:
 
     def known(self, storage_id: str) -> Known | None:
         """
-        Return what a conditional read of this session compares with; None if it is not time for one.
+        Return what a conditional read compares with; None if it is not time for one.
         """
         known = self.recent.get(storage_id)
         if known is None or self._clock() - known.checked_at > CHECK_AFTER:

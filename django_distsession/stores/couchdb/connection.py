@@ -93,26 +93,24 @@ class Connection:
         Send a request and read the whole reply, within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        if self._socket is None:
-            self._connect(timeout)
-        assert self._socket is not None
-        self._socket.deadline = deadline
+        timed = self._socket or self._connect(timeout)
+        timed.deadline = deadline
         try:
             self._http.request(method, target, body, headers)
         except (BrokenPipeError, ConnectionResetError):
             # A server that refuses a large body answers before it has read all of it.
-            if not body or not _has_data(self._socket.raw):
+            if not body or not _has_data(timed.raw):
                 raise
             reply = self._receive()
             self.close()
             return reply
         return self._receive()
 
-    def _connect(self, timeout: float) -> None:
+    def _connect(self, timeout: float) -> _TimedSocket:
         self._http.timeout = timeout
         self._http.connect()
-        self._socket = _TimedSocket(self._http.sock)
-        self._http.sock = self._socket
+        self._socket = self._http.sock = _TimedSocket(self._http.sock)
+        return self._socket
 
     def _receive(self) -> Reply:
         response = self._http.getresponse()
