@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 from ...exceptions import StoreMisconfigured, StoreUnavailable
@@ -31,6 +32,13 @@ class Leaves(NamedTuple):
 
     live: list[str]
     gone: list[str]
+
+    @property
+    def all(self) -> list[str]:
+        """
+        All of them.
+        """
+        return [*self.live, *self.gone]
 
 
 class OutOfTime(Exception):
@@ -128,19 +136,26 @@ class Collection:
             document = self._client.get(storage_id, conflicts=True)
         except DocumentMissing:
             return
+        losing = document.get("_conflicts", [])
+        if not losing:
+            return
         found = self._found(storage_id, document)
-        if found is None:
-            return
-        rev, losers = tokens.split(found.token)
-        if not losers:
-            return
-        if found.record.expires_at < self._before:
+        if (found.record.expires_at if found else self._latest(document)) < self._before:
             self.cleared.seen += 1
-            live = [document["_rev"], *document["_conflicts"]]
-            self._remove({storage_id: Leaves(live, gone)})
-        elif self._write(storage_id, found.record, rev):
-            self._remove_branches(storage_id, losers)
-            self.cleared.merged += 1
+            self._remove({storage_id: Leaves([document["_rev"], *losing], gone)})
+        elif found:
+            rev, losers = tokens.split(found.token)
+            if losers and self._write(storage_id, found.record, rev):
+                self._remove_branches(storage_id, losers)
+                self.cleared.merged += 1
+
+    def _latest(self, document: dict[str, Any]) -> float:
+        """
+        Return when the last of some branches expires that cannot be decoded.
+        """
+        leaves = [document, *self._client.leaves(document["_id"], document["_conflicts"])]
+        times = [leaf.get("expires_at") for leaf in leaves]
+        return max(at if isinstance(at, int) else inf for at in times)
 
     def _write(self, storage_id: str, record: Record, rev: str | None) -> bool:
         merged = documents.to_document(storage_id, record, rev, as_json=self._as_json)
@@ -171,7 +186,7 @@ class Collection:
         while todo and self._may_purge:
             chunk = todo[: self._purge_size]
             try:
-                answer = self._client.purge({key: sum(batch[key], []) for key in chunk})
+                answer = self._client.purge({key: batch[key].all for key in chunk})
             except RequestRefused as error:
                 if len(chunk) > SMALL_PURGE:
                     self._purge_size = SMALL_PURGE

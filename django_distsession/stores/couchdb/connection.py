@@ -50,6 +50,7 @@ class _TimedSocket:
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
         self.deadline = 0.0
+        self._unsent: list[bytes] = []
 
     def timed(self) -> socket.socket:
         left = self.deadline - time.monotonic()
@@ -59,6 +60,12 @@ class _TimedSocket:
         return self.raw
 
     def sendall(self, data: bytes) -> None:
+        # `http.client` sends head and body one by one; together they are one packet.
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
         self.timed().sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -97,6 +104,7 @@ class Connection:
         timed.deadline = deadline
         try:
             self._http.request(method, target, body, headers)
+            timed.flush()
         except (BrokenPipeError, ConnectionResetError):
             # A server that refuses a large body answers before it has read all of it.
             if not body or not _has_data(timed.raw):
