@@ -4,6 +4,7 @@ An HTTP server that misbehaves on request, one scripted answer after another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -57,13 +58,15 @@ class FakeServer:
     Answers by its script, then by `default`. Keeps all requests.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.script: list[Answer] = []
         self.default: Answer = reply(500, {"error": "script", "reason": "over"})
         self.requests: list[Request] = []
         self.released = threading.Event()
+        self.read_bodies = True
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://user:p%40ss@127.0.0.1:{self.port}"
@@ -100,14 +103,14 @@ class FakeServer:
 
     def __exit__(self, *exc: object) -> None:
         self.released.set()
+        if self._closed:
+            return
         self._closed = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in self._threads:
             thread.join()
 
@@ -139,8 +142,7 @@ class FakeServer:
         finally:
             plain.close()
 
-    @staticmethod
-    def _read(reader: Any, number: int) -> Request | None:
+    def _read(self, reader: Any, number: int) -> Request | None:
         line = reader.readline().decode()
         if not line:
             return None
@@ -149,5 +151,6 @@ class FakeServer:
         while (line := reader.readline().decode().strip()) != "":
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        body = reader.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = reader.read(length) if self.read_bodies else b""
         return Request(method, target, headers, json.loads(body) if body else None, number)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -344,6 +344,7 @@ class TestCommand:
         stored(sessions)
         add_expired(database, 4)
         terminal = Terminal()
+        monkeypatch.setenv("TQDM_MININTERVAL", "0")
         monkeypatch.setattr("sys.stderr", terminal)
         call_command("clearsessions", stdout=io.StringIO(), stderr=terminal)
         assert "4/4" in terminal.getvalue()
@@ -363,9 +364,3 @@ class TestCommand:
         output = io.StringIO()
         call_command("clearsessions", "--dry-run", stdout=output)
         assert output.getvalue() == "0 expired sessions would be removed.\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_bar(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TQDM_MININTERVAL", "0")
-    yield
