@@ -130,7 +130,11 @@ class FakeServer:
         connection = plain
         try:
             if self._tls:
+                # The handshake may wait for a client that says nothing.
+                plain.settimeout(5)
                 connection = self._tls.wrap_socket(plain, server_side=True)
+                connection.settimeout(None)
+                self._connections.append(connection)
             with connection, connection.makefile("rb") as reader:
                 while (request := self._read(reader, number)) is not None:
                     self.requests.append(request)
