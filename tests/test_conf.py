@@ -203,8 +203,8 @@ def test_passwords_are_not_shown(settings: Any) -> None:
 
 
 def couchdb_settings(settings: Any, **values: Any) -> Any:
-    url = "http://127.0.0.1:5984"
-    settings.DISTSESSION = {"COUCHDB": {"URL": url, **values}}
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
+    settings.DISTSESSION = {"COUCHDB": {"URL": "http://127.0.0.1:5984", **values}}
     return conf.get().couchdb
 
 
@@ -235,6 +235,7 @@ def test_couchdb_takes_one_url_or_several(settings: Any) -> None:
 def test_a_couchdb_setting_that_cannot_be(
     settings: Any, key: str, value: Any, told: str
 ) -> None:
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
     settings.DISTSESSION = {"COUCHDB": {"URL": "http://127.0.0.1:5984", key: value}}
     [problem] = conf.problems()
     assert problem.setting == f'DISTSESSION["COUCHDB"]["{key}"]'
