@@ -223,6 +223,9 @@ class CouchDBStore(DurableStore):
         not: then others wrote too, and the caller has to save once more what it was to say.
         """
         found = self._read(storage_id)
+        if written and self._conditional:
+            # Other branches may be on their way.
+            self._conditional.checked(storage_id, None)
         if found is not None and found.record.version == record.version:
             return found.token
         if found is None and written:

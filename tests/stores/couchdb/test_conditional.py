@@ -217,6 +217,20 @@ def test_a_304_is_taken_from_any_server_that_gives_it(
     assert "conflicts" not in fake.requests[2].target
 
 
+def test_what_was_accepted_by_too_few_nodes_is_read_whole(
+    faked: Engine, fake: FakeServer, configure: Callable[..., None]
+) -> None:
+    configure(COUCHDB={"CONDITIONAL_READS": True})
+
+    def read_back(connection: Any, request: Any) -> bool:
+        return reply(200, {**fake.requests[0].body, "_rev": f"1-{HIGH}"})(connection, request)
+
+    fake.script = [reply(202, {"rev": f"1-{HIGH}"}), read_back, read_back]
+    key = stored(faked, a=1)
+    assert contents(faked, key) == {"a": 1}
+    assert ["conflicts=true" in one.target for one in fake.requests] == [False, True, True]
+
+
 def test_an_end_that_did_not_outrank_is_no_end(
     faked: Engine, fake: FakeServer, configure: Callable[..., None]
 ) -> None:
