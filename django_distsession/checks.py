@@ -99,8 +99,9 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     given, needed = conf.get(), conf.needed_sections()
     found: list[CheckMessage] = []
     if given.couchdb and "COUCHDB" in needed:
-        for key, url in (("URL", given.couchdb.url), ("ADMIN_URL", given.couchdb.admin_url)):
-            if url and urlsplit(url).scheme == "http" and not _is_loopback(urlsplit(url).hostname):
+        for key, urls in (("URL", given.couchdb.urls), ("ADMIN_URL", given.couchdb.admin_urls)):
+            parts = [urlsplit(url) for url in urls]
+            if any(part.scheme == "http" and not _is_loopback(part.hostname) for part in parts):
                 found.append(
                     Warning(
                         f"{conf.full_name('COUCHDB', key)} is plain HTTP to another host: password "

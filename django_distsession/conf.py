@@ -67,13 +67,20 @@ class CouchDBSettings:
     `DISTSESSION["COUCHDB"]`. Times in seconds.
     """
 
-    url: str
-    admin_url: str | None
+    urls: tuple[str, ...]
+    admin_urls: tuple[str, ...]
     database: str
     create: bool
     client: str | None
     timeout: float
     pool_size: int
+    retry_after: float
+    auth: str
+    ca_file: str | None
+    conditional_reads: bool
+    cache_entries: int
+    cache_bytes: int
+    expiry_grace: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +204,27 @@ def _url(value: Any) -> str | None:
     return None if good else URL_TEXT
 
 
+URLS_TEXT = f"{URL_TEXT}; or a list of such URLs, the nodes of one cluster, each once"
+
+
+def _urls(value: Any) -> str | None:
+    if isinstance(value, list | tuple):
+        good = value and all(_url(url) is None for url in value) and len(set(value)) == len(value)
+        return None if good else URLS_TEXT
+    return _url(value) and URLS_TEXT
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _file(value: Any) -> str | None:
+    good = isinstance(value, str | Path) and Path(value).is_file()
+    return None if good else "the path of an existing file"
+
+
 TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
 TLS_TEXT = (
     "True, an ssl.SSLContext, or a dict with the paths of existing files under "
@@ -249,13 +277,20 @@ SCHEMA: dict[str, dict[str, Option]] = {
         "TLS": Option(None, _optional(_tls)),
     },
     "COUCHDB": {
-        "URL": Option(REQUIRED, _url),
-        "ADMIN_URL": Option(None, _optional(_url)),
+        "URL": Option(REQUIRED, _urls),
+        "ADMIN_URL": Option(None, _optional(_urls)),
         "DATABASE": Option(None, _optional(_text)),
         "CREATE": Option(True, _is(bool, "True or False")),
         "CLIENT": Option(None, _optional(_dotted_path)),
         "TIMEOUT": Option(2.0, _seconds),
         "POOL_SIZE": Option(32, _count),
+        "RETRY_AFTER": Option(1.0, _seconds),
+        "AUTH": Option("basic", _one_of("basic", "cookie")),
+        "CA_FILE": Option(None, _optional(_file)),
+        "CONDITIONAL_READS": Option(False, _is(bool, "True or False")),
+        "CACHE_ENTRIES": Option(1000, _count),
+        "CACHE_BYTES": Option(32 * 1024 * 1024, _count),
+        "EXPIRY_GRACE": Option(300, _whole_seconds),
     },
     "HYBRID": {
         "REVALIDATE_AFTER": Option(300, _not_negative),
@@ -409,13 +444,20 @@ class _Reader:
         if values["CLIENT"]:
             self._import("COUCHDB", "CLIENT", values["CLIENT"])
         return CouchDBSettings(
-            values["URL"] or "",
-            values["ADMIN_URL"],
+            _as_tuple(values["URL"]),
+            _as_tuple(values["ADMIN_URL"]),
             database,
             values["CREATE"],
             values["CLIENT"],
             values["TIMEOUT"],
             values["POOL_SIZE"],
+            values["RETRY_AFTER"],
+            values["AUTH"],
+            self._ca_file(values["CA_FILE"]),
+            values["CONDITIONAL_READS"],
+            values["CACHE_ENTRIES"],
+            values["CACHE_BYTES"],
+            values["EXPIRY_GRACE"],
         )
 
     def _check_codec(self, path: str) -> None:
@@ -434,6 +476,20 @@ class _Reader:
                 f"is {path}, which needs a module that is not installed: {error}. For encryption: "
                 "pip install 'django-distsession[encryption]'.",
             )
+
+    def _ca_file(self, path: str | Path | None) -> str | None:
+        if path is None:
+            return None
+        try:
+            ssl.create_default_context(cafile=path)
+        except (ssl.SSLError, OSError) as error:
+            self.add(
+                IMPOSSIBLE,
+                full_name("COUCHDB", "CA_FILE"),
+                f"holds no certificates that can be used ({type(error).__name__}). Write the path "
+                "of a file in PEM format.",
+            )
+        return str(path)
 
     def _import(self, section: str, key: str, path: str) -> bool:
         try:

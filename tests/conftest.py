@@ -58,7 +58,7 @@ def distsession(
     settings.DISTSESSION = {
         "NAMESPACE": name,
         "MEMCACHED": {"SERVERS": [node.address for node in nodes], "RETRY_AFTER": 0.05},
-        "COUCHDB": {"URL": couchdb.url, "DATABASE": name},
+        "COUCHDB": {"URL": couchdb.url, "DATABASE": name, "RETRY_AFTER": 0.05},
     }
     yield settings.DISTSESSION
     httpx.delete(f"{couchdb.url}/{name}")

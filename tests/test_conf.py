@@ -219,3 +219,41 @@ def test_encryption_without_its_library_is_named(
     (problem,) = conf.problems()
     assert problem.code == conf.BAD_PATH
     assert "django-distsession[encryption]" in problem.message
+
+
+def couchdb_settings(settings: Any, **values: Any) -> Any:
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
+    settings.DISTSESSION = {"COUCHDB": {"URL": "http://127.0.0.1:5984", **values}}
+    return conf.get().couchdb
+
+
+def test_couchdb_takes_one_url_or_several(settings: Any) -> None:
+    one, two = "http://127.0.0.1:5984", "https://a:b@db.example:6984/path"
+    assert couchdb_settings(settings).urls == (one,)
+    read = couchdb_settings(settings, URL=[one, two], ADMIN_URL=two)
+    assert (read.urls, read.admin_urls) == ((one, two), (two,))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("URL", [], "a list of such URLs"),
+        ("URL", ["http://a:5984", "http://a:5984"], "each once"),
+        ("URL", ["http://a:5984", "b:5984"], "beginning with http:// or https://"),
+        ("ADMIN_URL", [1], "or None"),
+        ("AUTH", "digest", '"basic" or "cookie"'),
+        ("CA_FILE", "/no/such/file", "the path of an existing file"),
+        ("CA_FILE", __file__, "PEM"),
+        ("CONDITIONAL_READS", 1, "True or False"),
+        ("CACHE_ENTRIES", 0, "a whole number"),
+        ("CACHE_BYTES", "1M", "a whole number"),
+        ("EXPIRY_GRACE", -1, "0 or more"),
+        ("RETRY_AFTER", 0, "greater than 0"),
+    ],
+)
+def test_a_couchdb_setting_that_cannot_be(settings: Any, key: str, value: Any, told: str) -> None:
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
+    settings.DISTSESSION = {"COUCHDB": {"URL": "http://127.0.0.1:5984", key: value}}
+    [problem] = conf.problems()
+    assert problem.setting == f'DISTSESSION["COUCHDB"]["{key}"]'
+    assert told in problem.message

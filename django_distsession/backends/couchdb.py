@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from django.utils.module_loading import import_string
 
 from .. import conf
-from ..stores.base import Cleared, DurableStore
+from ..stores.base import Cleared, DurableStore, Sweep, UserSession
 from ..stores.couchdb import CouchDBStore
-from ..stores.couchdb.client import Client, connect
-from .base import StoreBackedSession
+from ..stores.couchdb.client import Client
+from ..stores.couchdb.conditional import ConditionalReads
+from ..stores.couchdb.connect import connect
+from ..stores.couchdb.setup import SetUp
+from .base import TOMBSTONE_MARGIN, StoreBackedSession
 from .records import Records
+from .threads import in_thread
 
 
 class CouchDBSession(StoreBackedSession):
@@ -40,29 +45,78 @@ class CouchDBSession(StoreBackedSession):
             raise conf.missing("COUCHDB", "URL")
         database = cls.database_name(given)
 
-        def client(url: str) -> Client:
-            return Client(connect(url, timeout=given.timeout, pool_size=given.pool_size), database)
+        def client(urls: Sequence[str]) -> Client:
+            server = connect(
+                urls,
+                timeout=given.timeout,
+                pool_size=given.pool_size,
+                auth=given.auth,
+                ca_file=given.ca_file,
+                retry_after=given.retry_after,
+            )
+            return Client(server, database)
 
         if given.client:
             usual = Client(import_string(given.client)(), database)
         else:
-            usual = client(given.url)
-        admin = client(given.admin_url) if given.admin_url else usual
-        member = urlsplit(given.url).username if given.admin_url else None
+            usual = client(given.urls)
+        admin = client(given.admin_urls) if given.admin_urls else usual
+        member = urlsplit(given.urls[0]).username if given.urls and given.admin_urls else None
+        conditional = (
+            ConditionalReads(given.cache_entries, given.cache_bytes)
+            if given.conditional_reads
+            else None
+        )
         return CouchDBStore(
             usual,
-            admin,
-            create=given.create,
-            member=member and unquote(member),
+            SetUp(admin, create=given.create, member=member and unquote(member)),
+            merge=records.merge,
             as_json=records.codec.is_json,
+            conditional=conditional,
+            grace=given.expiry_grace,
         )
 
     @classmethod
-    def clear_expired(cls) -> Cleared:  # type: ignore[override]
+    def _durable(cls) -> DurableStore:
+        return cast(DurableStore, cls.get_store())
+
+    @classmethod
+    def clear_expired(cls, sweep: Sweep | None = None) -> Cleared:  # type: ignore[override]
         """
         Remove expired sessions for good, and tell how many.
         """
-        return cast(DurableStore, cls.get_store()).clear_expired()
+        return cls._durable().clear_expired(sweep)
+
+    @classmethod
+    def for_user(cls, user_id: Any) -> list[UserSession]:
+        """
+        Return the live sessions in which a user is logged in, the oldest first. Not for every
+        request: it reads an index, which may first have to catch up.
+        """
+        return cls._durable().for_user(str(user_id))
+
+    @classmethod
+    def end_for_user(cls, user_id: Any, keep: str | None = None) -> int:
+        """
+        End all sessions of a user but the one with the session key `keep`: "log out my other
+        devices". Returns how many.
+        """
+        kept = cls.storage_id(keep) if keep else None
+        return cls._durable().end_for_user(str(user_id), keep=kept, margin=TOMBSTONE_MARGIN)
+
+    @classmethod
+    async def afor_user(cls, user_id: Any) -> list[UserSession]:
+        """
+        See `for_user`.
+        """
+        return await in_thread(cls.for_user, user_id)
+
+    @classmethod
+    async def aend_for_user(cls, user_id: Any, keep: str | None = None) -> int:
+        """
+        See `end_for_user`.
+        """
+        return await in_thread(cls.end_for_user, user_id, keep)
 
 
 class SessionStore(CouchDBSession):

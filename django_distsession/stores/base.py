@@ -187,21 +187,78 @@ class Cleared:
 
     seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
     server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
+    merged: live sessions whose diverged copies were brought together.
+    total: how many there were to look at when it began.
+    no_purge: why records were deleted and not purged.
     """
 
     seen: int = 0
     purged: int = 0
     deleted: int = 0
     skipped: int = 0
+    merged: int = 0
+    total: int = 0
+    no_purge: str = ""
+
+
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """
+    How to collect garbage.
+
+    batch_size: records at a time. limit: records at the most. max_seconds: no batch is begun later.
+    dry_run: only count. progress: called after each batch with what was done so far.
+    """
+
+    batch_size: int = BATCH_SIZE
+    limit: int | None = None
+    max_seconds: float | None = None
+    dry_run: bool = False
+    progress: Callable[[Cleared], None] | None = None
+
+
+class UserSession(NamedTuple):
+    """
+    A live session of a user, for people. Times in seconds since the epoch.
+    """
+
+    storage_id: str
+    created_at: int
+    updated_at: int
+    expires_at: int
 
 
 class DurableStore(Store):
     """
-    A store that keeps expired records until somebody collects them.
+    A store that keeps expired records until somebody collects them, and knows whose they are.
     """
 
     @abstractmethod
-    def clear_expired(self) -> Cleared:
+    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
         Remove expired records and tombstones for good.
         """
+
+    @abstractmethod
+    def for_user(self, user: str) -> list[UserSession]:
+        """
+        Return the live sessions in which this user is logged in, the oldest first.
+
+        It reads an index, which may first have to catch up: not for every request.
+        """
+
+    def end_for_user(self, user: str, *, keep: str | None = None, margin: int = 0) -> int:
+        """
+        End all sessions of a user but one. Returns how many.
+
+        keep: the storage id of that one. margin: how long a tombstone outlives its session.
+        """
+        ended = 0
+        for session in self.for_user(user):
+            if session.storage_id != keep:
+                self.end(session.storage_id, session.expires_at + margin)
+                ended += 1
+        return ended

@@ -14,7 +14,19 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..exceptions import RecordTooLarge, StoreUnavailable
-from .base import CacheStore, Cleared, Conflict, Copy, DurableStore, Found, Merge, Record, Token
+from .base import (
+    CacheStore,
+    Cleared,
+    Conflict,
+    Copy,
+    DurableStore,
+    Found,
+    Merge,
+    Record,
+    Sweep,
+    Token,
+    UserSession,
+)
 
 logger = logging.getLogger("django_distsession.hybrid")
 
@@ -124,11 +136,17 @@ class HybridStore(DurableStore):
         except StoreUnavailable as error:
             self._cache_failed(error)
 
-    def clear_expired(self) -> Cleared:
+    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
         Clear the durable store; the cache forgets by itself.
         """
-        return self._durable.clear_expired()
+        return self._durable.clear_expired(sweep)
+
+    def for_user(self, user: str) -> list[UserSession]:
+        """
+        Ask the durable store, which alone knows them all.
+        """
+        return self._durable.for_user(user)
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """

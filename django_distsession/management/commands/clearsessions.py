@@ -1,9 +1,13 @@
 """
-Django's `clearsessions`, which also tells what it did where the engine can say.
+Django's `clearsessions`. With engines that keep sessions in CouchDB it takes options, shows its
+progress and tells what it did.
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -11,8 +15,11 @@ from django.conf import settings
 from django.contrib.sessions.management.commands import clearsessions
 from django.core.management.base import CommandError
 
+from ...backends.couchdb import CouchDBSession
 from ...exceptions import StoreError
-from ...stores.base import Cleared
+from ...stores.base import BATCH_SIZE, Cleared, Sweep
+
+OPTIONS = ("batch_size", "limit", "max_seconds", "dry_run")
 
 
 class Command(clearsessions.Command):
@@ -20,22 +27,103 @@ class Command(clearsessions.Command):
     Removes expired sessions. Works unchanged for Django's own engines.
     """
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """
+        Add ours.
+        """
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        ours = parser.add_argument_group("engines with CouchDB")
+        ours.add_argument(
+            "--batch-size",
+            type=_count,
+            metavar="N",
+            help=f"sessions per request (default: {BATCH_SIZE})",
+        )
+        ours.add_argument("--limit", type=_count, metavar="N", help="remove at most N sessions")
+        ours.add_argument(
+            "--max-seconds", type=_count, metavar="N", help="begin nothing more after N seconds"
+        )
+        ours.add_argument(
+            "--dry-run", action="store_true", help="tell how many sessions expired, remove none"
+        )
+
     def handle(self, **options: Any) -> None:
         """
-        Clear, and report counts.
+        Clear, and report.
         """
-        engine = import_module(settings.SESSION_ENGINE)
+        engine = import_module(settings.SESSION_ENGINE).SessionStore
+        if not issubclass(engine, CouchDBSession):
+            if any(options.get(name) for name in OPTIONS):
+                raise CommandError(
+                    f"Session engine '{settings.SESSION_ENGINE}' takes none of --batch-size, "
+                    "--limit, --max-seconds and --dry-run: they are for engines with CouchDB."
+                )
+            return super().handle(**options)
         try:
-            cleared = engine.SessionStore.clear_expired()
-        except NotImplementedError:
-            raise CommandError(
-                f"Session engine '{settings.SESSION_ENGINE}' doesn't support clearing expired "
-                "sessions."
-            ) from None
+            with _progress_bar(self._shows_progress(options)) as progress:
+                cleared = engine.clear_expired(
+                    Sweep(
+                        options.get("batch_size") or BATCH_SIZE,
+                        options.get("limit"),
+                        options.get("max_seconds"),
+                        bool(options.get("dry_run")),
+                        progress,
+                    )
+                )
         except StoreError as error:
             raise CommandError(str(error)) from error
-        if isinstance(cleared, Cleared) and options["verbosity"] > 0:
+        if options.get("verbosity", 1) > 0:
+            self._report(cleared, bool(options.get("dry_run")))
+        return None
+
+    def _shows_progress(self, options: dict[str, Any]) -> bool:
+        return (
+            self.stderr.isatty() and options.get("verbosity", 1) > 0 and not options.get("dry_run")
+        )
+
+    def _report(self, cleared: Cleared, dry_run: bool) -> None:
+        if dry_run:
+            self.stdout.write(f"{cleared.seen} expired sessions would be removed.")
+            return
+        self.stdout.write(
+            f"{cleared.seen} expired sessions seen: {cleared.purged} purged, "
+            f"{cleared.deleted} deleted, {cleared.skipped} skipped."
+        )
+        if cleared.merged:
+            self.stdout.write(f"{cleared.merged} live sessions with conflicts merged.")
+        if cleared.no_purge:
             self.stdout.write(
-                f"{cleared.seen} expired sessions seen: {cleared.purged} purged, "
-                f"{cleared.deleted} deleted, {cleared.skipped} skipped."
+                f"Deleted and not purged, because {cleared.no_purge}. Each deleted session leaves "
+                "a stub of about 240 bytes."
             )
+        if cleared.purged or cleared.deleted:
+            self.stdout.write(
+                "The space on disk is given back when CouchDB next compacts the database: by "
+                "itself, once half of a file is unused, or at once by POST /{database}/_compact."
+            )
+
+
+@contextmanager
+def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
+    if not wanted:
+        yield None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        # It comes with the extra "progress".
+        yield None
+        return
+    with tqdm(unit=" sessions") as bar:
+
+        def progress(cleared: Cleared) -> None:
+            bar.total = max(cleared.total, cleared.seen)
+            bar.update(cleared.seen - bar.n)
+
+        yield progress
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("a whole number, 1 or more")
+    return int(text)

@@ -1,94 +1,82 @@
 """
-couchdb3 with its traps mended: time-outs that hold, ids that are escaped, and three errors.
+couchdb3 with its traps mended: time-outs that hold, ids that are escaped, keys that are JSON,
+logins that are renewed, and a handful of errors.
 
 Nothing else in the package calls couchdb3. Every method raises `StoreUnavailable` (no answer, or
 not one to work with), `StoreMisconfigured` (the server refuses us), `RecordTooLarge`, or one of
-the outcomes below, which callers act upon.
+the outcomes in `errors`, which callers act upon.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-import httpcore
 import httpx
-from couchdb3.exceptions import (
-    BadRequestError,
-    ConflictError,
-    CouchDBError,
-    ForbiddenError,
-    NotFoundError,
-    PreconditionFailedError,
-    RequestEntityTooLargeError,
-    UnauthorizedError,
-)
+from couchdb3.exceptions import PreconditionFailedError, UnauthorizedError
 from couchdb3.sync import Database, Server
 
-from ...exceptions import RecordTooLarge, StoreError, StoreMisconfigured, StoreUnavailable
-from .transport import HTTPSession, dump
+from .errors import (
+    DatabaseMissing,
+    DesignMissing,
+    DocumentMissing,
+    LoginRefused,
+    RequestRefused,
+    RevisionConflict,
+    RightMissing,
+    translated,
+)
+from .node import COOKIE
+from .transport import HTTPSession
+
+__all__ = [
+    "Client",
+    "DatabaseMissing",
+    "DesignMissing",
+    "DocumentMissing",
+    "LoginRefused",
+    "RequestRefused",
+    "RevisionConflict",
+    "RightMissing",
+    "Stored",
+]
+
+VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
+
+# Seconds for a view, whose index may have to catch up first. Commands wait; requests never ask.
+VIEW_TIMEOUT = 600.0
 
 
-class DocumentMissing(StoreError):
+class Stored(NamedTuple):
     """
-    The database has no such document.
-    """
-
-
-class DatabaseMissing(StoreError):
-    """
-    The server has no such database.
+    rev: the revision that a write made.
+    certain: whether a quorum of the cluster took it (201); if not (202), it may be one branch of
+        several.
     """
 
-
-class RevisionConflict(StoreError):
-    """
-    The document has another revision by now.
-    """
-
-
-class RequestRefused(StoreError):
-    """
-    The server does not take such a request: something that it cannot do.
-    """
-
-
-def connect(url: str, *, timeout: float, pool_size: int) -> Server:
-    """
-    Return a couchdb3 server for a URL that may hold credentials, an IPv6 address and a path.
-    """
-    parts = urlsplit(url)
-    credentials = None
-    if parts.username:
-        credentials = (unquote(parts.username), unquote(parts.password or ""))
-    session = HTTPSession(timeout=timeout, pool_size=pool_size, credentials=credentials)
-    server = Server(
-        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-        auth_method="basic",
-        session=session,
-        timeout=timeout,
-    )
-    if ":" in server.host:
-        server.host = f"[{server.host}]"
-    server.root = parts.path.strip("/") or None
-    return server
+    rev: str
+    certain: bool
 
 
 class Client:
     """
-    One database on one server.
+    One database on one server or cluster.
     """
 
     def __init__(self, server: Server, database: str) -> None:
         self.name = database
         self._server = server
+        has_credentials = bool(server._user and server._password)
+        self._renews_cookie = server.auth_method == "cookie" and has_credentials
+        self._login = threading.Lock()
         self._database = Database(
             database,
             url="http://localhost",
-            auth_method=server.auth_method,
+            # Without credentials couchdb3 would log in as null.
+            auth_method=server.auth_method if has_credentials else "basic",
             session=server.session,
             user=server._user,
             password=server._password,
@@ -96,30 +84,51 @@ class Client:
         )
         for attribute in ("scheme", "host", "port"):
             setattr(self._database, attribute, getattr(server, attribute))
+        if ":" in str(server.host) and not str(server.host).startswith("["):
+            self._database.host = f"[{server.host}]"
         quoted = quote(database, safe="")
         self._database.root = f"{server.root}/{quoted}" if server.root else quoted
-
-    @property
-    def place(self) -> str:
-        """
-        The database's address, without credentials.
-        """
-        return str(self._database.url)
+        if not has_credentials and isinstance(server.session, httpx.Client):
+            # couchdb3 would switch off the authentication that the session brings.
+            self._database._auth = httpx.USE_CLIENT_DEFAULT
+        if isinstance(server.session, HTTPSession):
+            self.place = f"{server.session.nodes[0].name}/{quoted}"
+        else:
+            self.place = str(self._database.url)
 
     def get(self, doc_id: str, **query: Any) -> dict[str, Any]:
         """
         Return a document.
         """
-        with self._errors():
+        with translated(self.place):
             return _object(self._request("GET", _escape(doc_id), query=query))
 
-    def put(self, document: dict[str, Any]) -> str:
+    def get_unless(self, doc_id: str, rev: str) -> dict[str, Any] | None:
         """
-        Store a document by the revision under `_rev`, or as a new one. Returns its new revision.
+        Return a document, or None if its winning revision is still `rev`.
         """
-        with self._errors(document):
+        with translated(self.place):
+            reply = self._request("GET", _escape(doc_id), headers={"If-None-Match": f'"{rev}"'})
+            return None if reply.status_code == 304 else _object(reply)
+
+    def leaves(self, doc_id: str, revs: Sequence[str]) -> list[dict[str, Any]]:
+        """
+        Return those of a document's revisions that are there and not deleted.
+        """
+        with translated(self.place):
+            reply = self._request(
+                "GET", _escape(doc_id), query={"open_revs": json.dumps(list(revs))}
+            )
+            found = [entry["ok"] for entry in reply.json() if "ok" in entry]
+            return [document for document in found if not document.get("_deleted")]
+
+    def put(self, document: dict[str, Any]) -> Stored:
+        """
+        Store a document by the revision under `_rev`, or as a new one.
+        """
+        with translated(self.place, document):
             reply = self._request("PUT", _escape(document["_id"]), body=document)
-            return str(_object(reply)["rev"])
+            return Stored(str(_object(reply)["rev"]), reply.status_code != 202)
 
     def view(self, design: str, view: str, **query: Any) -> list[dict[str, Any]]:
         """
@@ -128,103 +137,123 @@ class Client:
         encoded = {
             name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
         }
-        with self._errors():
-            reply = self._request("GET", f"_design/{design}/_view/{view}", query=encoded)
-            return list(_object(reply)["rows"])
+        try:
+            with translated(self.place):
+                reply = self._request(
+                    "GET",
+                    f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}",
+                    query=encoded,
+                    timeout=VIEW_TIMEOUT,
+                )
+                return list(_object(reply)["rows"])
+        except DocumentMissing as error:
+            raise DesignMissing(f"{design}/{view}: {error}") from error
 
     def purge(self, revisions: dict[str, list[str]]) -> dict[str, list[str]]:
         """
         Remove revisions for good. Returns those that were removed.
         """
-        with self._errors():
-            return dict(_object(self._request("POST", "_purge", body=revisions))["purged"])
+        with translated(self.place):
+            reply = self._request("POST", "_purge", body=revisions, timeout=VIEW_TIMEOUT)
+            return dict(_object(reply)["purged"])
 
-    def bulk_docs(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def bulk_docs(
+        self, documents: list[dict[str, Any]], *, new_edits: bool = True
+    ) -> list[dict[str, Any]]:
         """
         Store many documents at once. Each answer has either `rev` or `error`.
-        """
-        with self._errors():
-            return list(self._request("POST", "_bulk_docs", body={"docs": documents}).json())
 
-    def create_database(self) -> None:
+        new_edits: if False, the revisions are taken as they are, as replication does it.
         """
-        Create the database; no error if it is there already.
+        body: dict[str, Any] = {"docs": documents}
+        if not new_edits:
+            body["new_edits"] = False
+        with translated(self.place):
+            answers = self._request("POST", "_bulk_docs", body=body).json()
+            if not isinstance(answers, list):
+                raise ValueError("not a JSON array")
+            return answers
+
+    def info(self) -> dict[str, Any]:
         """
-        with self._errors():
+        Return the counts and sizes of the database.
+        """
+        with translated(self.place):
+            return _object(self._request("GET", None))
+
+    def create_database(self) -> bool:
+        """
+        Create the database. False if it is there already.
+        """
+        with translated(self.place):
             try:
                 self._request("PUT", None)
             except PreconditionFailedError:
-                return
+                return False
+            return True
+
+    def security(self) -> dict[str, Any]:
+        """
+        Return who may use the database.
+        """
+        with translated(self.place):
+            return _object(self._request("GET", "_security"))
 
     def put_security(self, security: dict[str, Any]) -> None:
         """
-        Say who may use the database.
+        Say who may use the database: the whole object, since CouchDB knows no change of a part.
         """
-        with self._errors():
+        with translated(self.place):
             self._request("PUT", "_security", body=security)
 
     def close(self) -> None:
         """
-        Close all connections.
+        Close all connections, unless somebody else made them.
         """
-        self._server.session.close()
+        if isinstance(self._server.session, HTTPSession):
+            self._server.session.close()
 
     def _request(
-        self, method: str, resource: str | None, *, body: Any = None, query: Any = None
+        self,
+        method: str,
+        resource: str | None,
+        *,
+        body: Any = None,
+        query: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
     ) -> Any:
-        # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
-        # one it was constructed with.
-        return self._database._request(
-            method=method,
-            resource=resource,
-            body=body,
-            query_kwargs=query,
-            timeout=self._server.timeout,
-        )
+        def ask() -> Any:
+            # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
+            # one it was constructed with.
+            return self._database._request(
+                method=method,
+                resource=resource,
+                body=body,
+                query_kwargs=query,
+                timeout=timeout or self._server.timeout,
+                **({"headers": headers} if headers else {}),
+            )
 
-    @contextmanager
-    def _errors(self, document: dict[str, Any] | None = None) -> Iterator[None]:
+        if not self._renews_cookie:
+            return ask()
+        cookie = self._cookie()
         try:
-            yield
-        except NotFoundError as error:
-            raise _missing(error) from error
-        except ConflictError as error:
-            raise RevisionConflict("The document has another revision.") from error
-        except RequestEntityTooLargeError as error:
-            raise RecordTooLarge(len(dump(document)), None, f"CouchDB at {self.place}") from error
-        except (UnauthorizedError, ForbiddenError) as error:
-            raise StoreMisconfigured(
-                f"CouchDB at {self.place} refuses the request ({_reason(error)}). Check user and "
-                'password in DISTSESSION["COUCHDB"]["URL"] and the members in the database\'s '
-                "_security; what needs an admin uses ADMIN_URL."
-            ) from None
-        except BadRequestError as error:
-            raise RequestRefused(_reason(error)) from error
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code in (405, 501):
-                raise RequestRefused(str(error)) from error
-            raise self._unavailable(error) from error
-        except (
-            CouchDBError,
-            httpx.HTTPError,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpcore.TimeoutException,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:
-            raise self._unavailable(error) from error
+            return ask()
+        except UnauthorizedError:
+            self._log_in_again(cookie)
+            return ask()
 
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
-        said = _reason(error) if isinstance(error, CouchDBError) else type(error).__name__
-        if isinstance(error, httpx.HTTPStatusError):
-            said = str(error)
-        return StoreUnavailable(f"CouchDB at {self.place} gives no usable answer ({said}).")
+    def _cookie(self) -> str | None:
+        cookies = self._server.session.cookies.jar
+        return next((cookie.value for cookie in cookies if cookie.name == COOKIE), None)
 
-
-VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
+    def _log_in_again(self, expired: str | None) -> None:
+        with self._login:
+            # Unless another thread was faster.
+            if self._cookie() == expired:
+                self._server.session.cookies.clear()
+                self._database._renew_auth_token()
 
 
 def _escape(doc_id: str) -> str:
@@ -238,23 +267,3 @@ def _object(reply: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("not a JSON object")
     return body
-
-
-def _reason(error: Exception) -> str:
-    """
-    Return what CouchDB gave as its reason. It never holds document contents or credentials.
-    """
-    try:
-        body = json.loads(str(error))
-        return f"{body['error']}: {body['reason']}"
-    except (ValueError, KeyError, TypeError):
-        return type(error).__name__
-
-
-def _missing(error: NotFoundError) -> StoreError:
-    # CouchDB tells apart what was never there ("missing") and what was ("deleted"); for anything
-    # else that is not found, it is the database that is missing.
-    reason = _reason(error)
-    if reason.endswith((": missing", ": deleted")):
-        return DocumentMissing(reason)
-    return DatabaseMissing(reason)

@@ -13,6 +13,10 @@ BUNDLED = Path(__file__).parents[2] / "designs"
 
 EXPIRY = "distsession_expiry"
 BY_EXPIRY = "by_expiry"
+USERS = "distsession_users"
+BY_USER = "by_user"
+# In both: the sessions whose branches have to be merged first.
+CONFLICTED = "conflicted"
 
 
 @cache
@@ -25,12 +29,14 @@ def bundled_designs() -> dict[str, dict[str, Any]]:
 
 def _read(folder: Path) -> dict[str, Any]:
     manifest = json.loads((folder / "design.json").read_text())
+    reduces = manifest.get("reduces", {})
     return {
         "_id": f"_design/{folder.name}",
         "language": "javascript",
         "distsession_version": manifest["version"],
         "views": {
             file.stem: {"map": _without_comment(file.read_text())}
+            | ({"reduce": reduces[file.stem]} if file.stem in reduces else {})
             for file in sorted((folder / "views").glob("*.js"))
         },
     }

@@ -1,47 +1,114 @@
 """
 What a database needs before it can hold sessions, made on first use: the database, who may use
-it, and the design documents.
+it, and the design documents. Several processes may do so at once.
 """
 
 from __future__ import annotations
 
-from ...exceptions import StoreMisconfigured
-from .client import Client, DocumentMissing, RevisionConflict
+from typing import Any
+
+from ...exceptions import StoreMisconfigured, StoreUnavailable
+from .client import Client, DatabaseMissing, DocumentMissing, RevisionConflict
 from .designs import bundled_designs
 
+COMMAND = "manage.py migratedesigndocs"
+ADMIN_URL = 'DISTSESSION["COUCHDB"]["ADMIN_URL"]'
 
-def set_up(admin: Client, member: str | None) -> None:
-    """
-    Create what is missing. Several processes may do so at once.
 
-    admin: a client with the rights of a server admin. member: the user of the request path, where
-        that is another one.
+class SetUp:
     """
-    try:
-        admin.create_database()
-        if member:
-            admin.put_security(
-                {
-                    "admins": {"names": [], "roles": ["_admin"]},
-                    "members": {"names": [member], "roles": ["_admin"]},
-                }
+    admin: a client with the rights of ADMIN_URL. create: whether it may be used without being told.
+    member: the user of the request path, where that is another one.
+    """
+
+    def __init__(self, admin: Client, *, create: bool = True, member: str | None = None) -> None:
+        self.admin = admin
+        self._create = create
+        self._member = member
+
+    def run(self) -> None:
+        """
+        Create what is missing. `StoreMisconfigured` if that may not be.
+        """
+        if not self._create:
+            raise StoreMisconfigured(
+                f"The CouchDB database {self.admin.name!r}, or a design document in it, does not "
+                'exist at its server, and DISTSESSION["COUCHDB"]["CREATE"] is False. Run '
+                f'"{COMMAND}" with {ADMIN_URL} naming a server admin; it creates both.'
             )
+        if not self._exists():
+            self._create_database()
+        if self._member:
+            self._admit(self._member)
         for design in bundled_designs().values():
-            _create(admin, design)
-    except StoreMisconfigured as error:
-        raise StoreMisconfigured(
-            f"The CouchDB database {admin.name!r} does not exist, and may not be created by this "
-            "user: that takes a server admin. Put one into "
-            'DISTSESSION["COUCHDB"]["ADMIN_URL"], or create the database by hand.'
-        ) from error
+            self._put_design(design)
 
-
-def _create(admin: Client, design: dict[str, object]) -> None:
-    try:
-        admin.get(str(design["_id"]))
-    except DocumentMissing:
+    def _exists(self) -> bool:
         try:
-            admin.put(dict(design))
-        except RevisionConflict:
-            # Another process was faster.
-            return
+            self.admin.info()
+        except DatabaseMissing:
+            return False
+        return True
+
+    def _create_database(self) -> None:
+        try:
+            self.admin.create_database()
+        except StoreMisconfigured as error:
+            raise StoreMisconfigured(
+                f"The CouchDB database {self.admin.name!r} does not exist, and the user of "
+                f"{self._setting} may not create it: that is a server admin's right. Let "
+                f'{ADMIN_URL} name a server admin, then try again or run "{COMMAND}".'
+            ) from error
+        except StoreUnavailable:
+            # Two nodes of a cluster that create one database at once may both stumble over it.
+            if not self._exists():
+                raise
+
+    def _admit(self, member: str) -> None:
+        """
+        Let the user of the request path in, unless somebody decided who may come in.
+        """
+        try:
+            security = self.admin.security()
+            if _is_untouched(security.get("members") or {}):
+                self.admin.put_security(admitting(member))
+        except StoreMisconfigured as error:
+            raise self._lacks_database_admin("say who may use it") from error
+
+    def _put_design(self, design: dict[str, Any]) -> None:
+        try:
+            self.admin.get(design["_id"])
+        except DocumentMissing:
+            try:
+                self.admin.put(dict(design))
+            except RevisionConflict:
+                # Another process was faster.
+                return
+            except StoreMisconfigured as error:
+                raise self._lacks_database_admin("store design documents in it") from error
+
+    def _lacks_database_admin(self, what: str) -> StoreMisconfigured:
+        return StoreMisconfigured(
+            f"The CouchDB database {self.admin.name!r} exists, but the user of {self._setting} "
+            f"may not {what}: that is a right of the database's admins. Let {ADMIN_URL} name a "
+            "server admin, or one of the admins in the database's _security, then try again or "
+            f'run "{COMMAND}".'
+        )
+
+    @property
+    def _setting(self) -> str:
+        return ADMIN_URL if self._member else 'DISTSESSION["COUCHDB"]["URL"]'
+
+
+def admitting(member: str) -> dict[str, Any]:
+    """
+    Return the `_security` object under which one user may read and write sessions, no more.
+    """
+    return {
+        "admins": {"names": [], "roles": ["_admin"]},
+        "members": {"names": [member], "roles": ["_admin"]},
+    }
+
+
+def _is_untouched(members: dict[str, Any]) -> bool:
+    return not members.get("names") and members.get("roles", []) in ([], ["_admin"])

@@ -1,68 +1,120 @@
 """
-Records in CouchDB. A token is the document's revision.
+Records in CouchDB, one document per session. What a token is, `tokens` tells.
+
+Every read asks for conflicts and merges all branches (`branches`), unless conditional reads are
+on (`conditional`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ... import suspicious
-from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import Cleared, Conflict, Copy, DurableStore, Found, Record, Token
-from . import documents
-from .client import Client, DatabaseMissing, DocumentMissing, RevisionConflict
-from .collection import collect
-from .setup import set_up
+from ...exceptions import StoreUnavailable
+from ..base import (
+    Cleared,
+    Conflict,
+    Copy,
+    DurableStore,
+    Found,
+    Merge,
+    Record,
+    Sweep,
+    Token,
+    UserSession,
+)
+from . import documents, tokens, users
+from .branches import merge_branches, remove_branches
+from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
+from .collection import Collection
+from .conditional import ConditionalReads, outrank
+from .setup import SetUp
 
 T = TypeVar("T")
 
 # How often a write that needs no particular revision is tried against others.
 MAX_TRIES = 10
 
-# An expired session stays this long, in seconds, lest a clock that is ahead remove it early.
-CLOCK_SKEW = 300
-
 
 class CouchDBStore(DurableStore):
     """
-    client: for the request path. admin: for set-up and garbage collection.
-    create: whether to make a missing database on first use.
+    client: for the request path; a plain member of the database will do.
+    set_up: what makes a missing database; it also knows the client with an admin's rights.
+    merge: brings the records of diverged branches together.
     as_json: whether payloads are JSON to be kept as such.
+    conditional: for reads that transfer only what changed. None: each read transfers the document.
+    grace: how long an expired session stays, in seconds, lest a clock that is ahead remove it.
     """
 
     def __init__(
         self,
         client: Client,
-        admin: Client,
+        set_up: SetUp,
         *,
-        create: bool = True,
-        member: str | None = None,
+        merge: Merge,
         as_json: bool = False,
+        conditional: ConditionalReads | None = None,
+        grace: int = 300,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
-        self._admin = admin
-        self._create = create
-        self._member = member
+        self._set_up = set_up
+        self._merge = merge
         self._as_json = as_json
+        self._conditional = conditional
+        self._grace = grace
         self._clock = clock
 
     def get(self, storage_id: str) -> Found | None:
         """
-        Read the document: one GET.
+        Read the document: one GET, and one more where there are conflicts.
+        """
+        known = self._conditional and self._conditional.known(storage_id)
+        if not known or not self._conditional:
+            return self._read(storage_id)
+        rev, _ = tokens.split(known.found.token)
+        try:
+            document = self._client.get_unless(storage_id, rev or "")
+        except (DocumentMissing, DatabaseMissing):
+            self._conditional.checked(storage_id, None)
+            return None
+        if document is None:
+            return known.found
+        record = self._record(document)
+        if record is None:
+            return None
+        found = Found(record, document["_rev"])
+        self._conditional.changed(storage_id, found, known)
+        return found
+
+    def _read(self, storage_id: str) -> Found | None:
+        """
+        Read all branches.
         """
         try:
-            document = self._set_up_if_missing(lambda: self._client.get(storage_id))
+            document = self._ready(lambda: self._client.get(storage_id, conflicts=True))
         except DocumentMissing:
-            return None
+            found = None
+        else:
+            found = self._found(storage_id, document)
+        if self._conditional:
+            self._conditional.checked(storage_id, found)
+        return found
+
+    def _found(self, storage_id: str, document: dict[str, Any]) -> Found | None:
+        if document.get("_conflicts"):
+            return merge_branches(self._client, self._merge, self._record, storage_id, document)
+        record = self._record(document)
+        return None if record is None else Found(record, document["_rev"])
+
+    def _record(self, document: dict[str, Any]) -> Record | None:
         try:
-            record = documents.to_record(document, as_json=self._as_json)
+            return documents.to_record(document, as_json=self._as_json)
         except documents.ForeignDocument:
             suspicious.report("A document that is no session of ours", "CouchDB")
             return None
-        return Found(record, document["_rev"])
 
     def add(self, storage_id: str, record: Record) -> Token:
         """
@@ -72,7 +124,7 @@ class CouchDBStore(DurableStore):
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
         """
-        Store a new revision: one PUT.
+        Store a new revision: one PUT. Where there were conflicts, another request removes them.
         """
         return self._put(storage_id, record, token)
 
@@ -82,28 +134,45 @@ class CouchDBStore(DurableStore):
         first. Where there is no document, there is nothing to end.
         """
         tombstone = Record.tombstone(expires_at)
+        found = None if token else self._read(storage_id)
         for _ in range(MAX_TRIES):
             if token is None:
-                found = self.get(storage_id)
-                if found is None or found.record.ended:
+                if found is None:
                     return
+                if found.record.ended:
+                    tombstone = found.record
+                    break
                 token = found.token
             try:
                 self._put(storage_id, tombstone, token)
+                break
             except Conflict as conflict:
-                if conflict.found is None or conflict.found.record.ended:
-                    return
-                token = conflict.found.token
-            else:
-                return
-        raise StoreUnavailable("A session in CouchDB kept changing while it was being ended.")
+                found, token = conflict.found, None
+        else:
+            raise StoreUnavailable("A session in CouchDB kept changing while it was being ended.")
+        if self._conditional:
+            outrank(self._client, storage_id, tombstone)
 
-    def clear_expired(self) -> Cleared:
+    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
-        Purge what expired, or delete it where purging is not possible.
+        Purge what expired, or delete it where purging is not possible; merge what diverged.
         """
-        before = int(self._clock()) - CLOCK_SKEW
-        return self._set_up_if_missing(lambda: collect(self._admin, before))
+        before = int(self._clock()) - self._grace
+        collection = Collection(
+            self._set_up.admin,
+            before,
+            sweep or Sweep(),
+            found=self._found,
+            as_json=self._as_json,
+        )
+        return self._ready(collection.run)
+
+    def for_user(self, user: str) -> list[UserSession]:
+        """
+        Ask the index of users.
+        """
+        now = int(self._clock())
+        return self._ready(lambda: users.sessions(self._client, user, now, self._read))
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
@@ -111,7 +180,7 @@ class CouchDBStore(DurableStore):
         """
         place = self._client.place
         try:
-            document = self._client.get(storage_id)
+            document = self._client.get(storage_id, conflicts=True)
             record = documents.to_record(document, as_json=self._as_json)
         except StoreUnavailable:
             return [Copy("couchdb", place, "unavailable")]
@@ -126,30 +195,56 @@ class CouchDBStore(DurableStore):
         Close all connections.
         """
         self._client.close()
-        self._admin.close()
+        self._set_up.admin.close()
 
-    def _put(self, storage_id: str, record: Record, rev: str | None) -> str:
+    def _put(self, storage_id: str, record: Record, token: Token) -> Token:
+        rev, losers = tokens.split(token)
         document = documents.to_document(storage_id, record, rev, as_json=self._as_json)
+        before = self._conditional and self._conditional.known(storage_id)
+        if self._conditional:
+            self._conditional.checked(storage_id, None)
         try:
-            return self._set_up_if_missing(lambda: self._client.put(document))
+            stored = self._ready(lambda: self._client.put(document))
         except RevisionConflict:
-            found = self.get(storage_id)
-            if found is not None and found.record.version == record.version:
-                # Our own write, whose reply was lost.
-                return str(found.token)
-            raise Conflict(found) from None
+            return self._confirm(storage_id, record)
+        if not stored.certain:
+            return self._confirm(storage_id, record, written=True)
+        if losers:
+            remove_branches(self._client, storage_id, losers)
+        elif self._conditional and before:
+            self._conditional.changed(storage_id, Found(record, stored.rev), before)
+        return stored.rev
 
-    def _set_up_if_missing(self, request: Callable[[], T]) -> T:
+    def _confirm(self, storage_id: str, record: Record, *, written: bool = False) -> Token:
+        """
+        Return the token if what is stored is the record; else `Conflict`, with what is stored.
+
+        After a 409 it may well be: then the reply to our own write was lost. After a 202 it may
+        not: then others wrote too, and the caller has to save once more what it was to say.
+        """
+        found = self._read(storage_id)
+        if written and self._conditional:
+            # Other branches may be on their way.
+            self._conditional.checked(storage_id, None)
+        if found is not None and found.record.version == record.version:
+            return found.token
+        if found is None and written:
+            raise StoreUnavailable(
+                f"CouchDB at {self._client.place} took a session, but too few of its nodes did."
+            )
+        raise Conflict(found)
+
+    def _ready(self, request: Callable[[], T]) -> T:
+        """
+        Make a request; where the database or an index is missing, set it up and try again.
+        """
         try:
             return request()
-        except DatabaseMissing:
-            if not self._create:
-                raise StoreMisconfigured(
-                    f"The CouchDB database {self._client.name!r} does not exist, and "
-                    'DISTSESSION["COUCHDB"]["CREATE"] is False. Create it, or set CREATE to True.'
-                ) from None
-        set_up(self._admin, self._member)
+        except (DatabaseMissing, DesignMissing):
+            self._set_up.run()
         try:
             return request()
-        except DatabaseMissing as error:
-            raise StoreUnavailable("CouchDB does not show the database just created.") from error
+        except (DatabaseMissing, DesignMissing) as error:
+            raise StoreUnavailable(
+                f"CouchDB at {self._client.place} does not show what was just set up."
+            ) from error

@@ -1,6 +1,6 @@
 """
-The HTTP session under couchdb3: httpcore's connection pool, dressed as the part of `httpx.Client`
-that couchdb3 uses.
+The HTTP session under couchdb3: several nodes of one cluster, dressed as the part of
+`httpx.Client` that couchdb3 uses.
 
 httpx itself costs more CPU per request than all the rest of a session's load, and logs URLs, in
 which the names of documents stand.
@@ -8,19 +8,20 @@ which the names of documents stand.
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import weakref
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import httpcore
 import httpx
 
-# Servers drop idle connections sooner or later; httpcore notices that before it reuses one.
-KEEPALIVE_EXPIRY = 60.0
+from .connection import FAILURES, Reply
+from .node import Node
 
-_sessions: weakref.WeakSet[HTTPSession] = weakref.WeakSet()
+HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+
+# What a proxy or a node says that is not fit to work; another node may be.
+NOT_FIT = frozenset({502, 503, 504})
 
 
 class HTTPResponse:
@@ -28,31 +29,31 @@ class HTTPResponse:
     What couchdb3 looks at in a response.
     """
 
-    __slots__ = ("_response", "status_code")
+    __slots__ = ("_reply", "status_code")
 
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-        self.status_code: int = response.status
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.status_code: int = reply.status
 
     @property
-    def headers(self) -> httpx.Headers:
+    def headers(self) -> Any:
         """
         The response's headers; their names are not case-sensitive.
         """
-        return httpx.Headers(self._response.headers)
+        return self._reply.headers
 
     @property
     def text(self) -> str:
         """
         The response's body.
         """
-        return self._response.content.decode(errors="replace")
+        return self._reply.body.decode(errors="replace")
 
     def json(self) -> Any:
         """
         Return what the body holds. `ValueError` if that is no JSON.
         """
-        return json.loads(self._response.content)
+        return json.loads(self._reply.body)
 
     def raise_for_status(self) -> None:
         """
@@ -67,36 +68,34 @@ class HTTPResponse:
             )
 
 
+class AllNodesDown(OSError):
+    """
+    No node is asked now: each one failed a moment ago.
+    """
+
+
 class HTTPSession:
     """
-    A pool of connections to one server. Safe to share between threads and across `fork`.
+    Connections to the nodes of one cluster. Safe to share between threads and across `fork`.
 
-    timeout: seconds for each of connecting, writing, reading, and waiting for a connection.
+    base: what couchdb3's URLs begin with; each node puts its own address there.
+    timeout: seconds for one request on one node.
+    auth: "basic" or "cookie".
     """
 
     def __init__(
-        self,
-        *,
-        timeout: float,
-        pool_size: int,
-        credentials: tuple[str, str] | None = None,
+        self, nodes: Sequence[Node], *, base: str, timeout: float, auth: str = "basic"
     ) -> None:
-        self._pool_size = pool_size
-        phases = ("connect", "read", "write", "pool")
-        self._extensions = {"timeout": dict.fromkeys(phases, timeout)}
-        self._headers = [(b"Accept", b"application/json"), (b"Content-Type", b"application/json")]
-        if credentials:
-            encoded = base64.b64encode(":".join(credentials).encode())
-            self._headers.append((b"Authorization", b"Basic " + encoded))
-        self._pool = self._new_pool()
-        _sessions.add(self)
-
-    def _new_pool(self) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            max_connections=self._pool_size,
-            max_keepalive_connections=self._pool_size,
-            keepalive_expiry=KEEPALIVE_EXPIRY,
-        )
+        self.nodes = list(nodes)
+        self._base = len(base)
+        self._timeout = timeout
+        self._cookie_auth = auth == "cookie"
+        self._headers = {
+            node: HEADERS
+            if self._cookie_auth or node.basic is None
+            else {**HEADERS, "Authorization": node.basic}
+            for node in self.nodes
+        }
 
     def request(
         self,
@@ -104,34 +103,95 @@ class HTTPSession:
         url: str,
         json: Any = None,
         headers: dict[str, str] | None = None,
+        timeout: float | None = None,
         **ignored: Any,
     ) -> HTTPResponse:
         """
-        Make one request. couchdb3 also passes a time-out and an authentication; both are set here
-        once and for all.
+        Make one request. couchdb3 also passes an authentication; that is set here once and for all.
         """
-        sent = self._headers
+        target = url[self._base :] or "/"
+        body = None if json is None else dump(json)
+        timeout = timeout or self._timeout
+        unfit: Reply | None = None
+        failure: BaseException | None = None
+        for node in self._candidates(target):
+            try:
+                reply = self._ask(node, method, target, headers, body, timeout)
+            except FAILURES as error:
+                node.note_failure(error)
+                failure = error
+                continue
+            node.health.succeeded()
+            if reply.status not in NOT_FIT:
+                return HTTPResponse(reply)
+            unfit = reply
+        if unfit is not None:
+            return HTTPResponse(unfit)
+        raise failure or AllNodesDown("no node is up")
+
+    def _candidates(self, target: str) -> Iterator[Node]:
+        """
+        Yield the nodes worth asking, best first.
+
+        For one session it is the same node in every process, as long as it is up: concurrent saves
+        then meet at one node, and fewer of them leave conflicts.
+        """
+        nodes = self.nodes
+        if len(nodes) > 1:
+            first = zlib.crc32(target.partition("?")[0].encode()) % len(nodes)
+            nodes = nodes[first:] + nodes[:first]
+        passed_by = []
+        for node in nodes:
+            if node.health.admits():
+                yield node
+            elif not node.hung:
+                passed_by.append(node)
+        # These cost no time to ask, and one of them may be back.
+        yield from passed_by
+
+    def _ask(
+        self,
+        node: Node,
+        method: str,
+        target: str,
+        headers: dict[str, str] | None,
+        body: bytes | None,
+        timeout: float,
+    ) -> Reply:
+        sent = self._headers[node]
         if headers:
-            sent = [*sent, *((k.encode(), v.encode()) for k, v in headers.items())]
-        content = None if json is None else dump(json)
-        return HTTPResponse(
-            self._pool.request(
-                method, url, headers=sent, content=content, extensions=self._extensions
-            )
-        )
+            sent = {**sent, **headers}
+        target = node.address.path + target
+        if not self._cookie_auth or node.address.credentials is None:
+            return node.exchange(method, target, sent, body, timeout)
+        cookie = node.cookie or self._log_in(node, None, timeout)
+        reply = node.exchange(method, target, {**sent, "Cookie": cookie}, body, timeout)
+        if reply.status == 401:
+            # The cookie expired.
+            cookie = self._log_in(node, cookie, timeout)
+            reply = node.exchange(method, target, {**sent, "Cookie": cookie}, body, timeout)
+        node.take_cookie(reply)
+        return reply
+
+    def _log_in(self, node: Node, expired: str | None, timeout: float) -> str:
+        with node.cookie_lock:
+            if node.cookie and node.cookie != expired:
+                # Another thread was faster.
+                return node.cookie
+            node.cookie = None
+            name, password = node.address.credentials or ("", "")
+            login = dump({"name": name, "password": password})
+            reply = node.exchange("POST", f"{node.address.path}/_session", HEADERS, login, timeout)
+            node.take_cookie(reply)
+            # Without a cookie the request is refused, and the caller told why.
+            return node.cookie or ""
 
     def close(self) -> None:
         """
         Close all connections. The next request opens new ones.
         """
-        self._pool.close()
-
-    def after_fork(self) -> None:
-        """
-        Start anew in a child process: two processes must not read from one socket.
-        """
-        self._pool.close()
-        self._pool = self._new_pool()
+        for node in self.nodes:
+            node.close()
 
 
 def dump(body: Any) -> bytes:
@@ -141,11 +201,3 @@ def dump(body: Any) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
     )
-
-
-def _after_fork_in_child() -> None:
-    for session in list(_sessions):
-        session.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...exceptions import StoreUnavailable
+from ..health import Health
 from .connection import Connection
-from .health import Health
 from .pool import Pool, PoolExhausted
 
 logger = logging.getLogger("django_distsession.memcached")

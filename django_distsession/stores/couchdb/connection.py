@@ -1,0 +1,153 @@
+"""
+One keep-alive HTTP connection, on the standard library's `http.client`: per request it costs a
+third of the CPU time that httpx costs.
+
+A request has one deadline for all that it does. `http.client` alone would start its time-out anew
+with each byte, and a server that trickles would hold a request for ever.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# What can go wrong with a connection. A time-out is an OSError too.
+FAILURES = (OSError, http.client.HTTPException)
+
+
+class Reply(NamedTuple):
+    """
+    A whole HTTP response.
+    """
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, connection: _TimedSocket) -> None:
+        self._socket = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._socket.timed().recv_into(buffer)
+
+
+class _TimedSocket:
+    """
+    What `http.client` uses of a socket, with a deadline.
+    """
+
+    def __init__(self, raw: socket.socket) -> None:
+        self.raw = raw
+        self.deadline = 0.0
+        self._unsent: list[bytes] = []
+
+    def timed(self) -> socket.socket:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.raw.settimeout(left)
+        return self.raw
+
+    def sendall(self, data: bytes) -> None:
+        # `http.client` sends head and body one by one; together they are one packet.
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self.timed().sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+class Connection:
+    """
+    For one thread at a time. After any failure it is to be closed, not used again.
+    """
+
+    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
+        self._http = (
+            http.client.HTTPConnection(host, port)
+            if tls is None
+            else http.client.HTTPSConnection(host, port, context=tls)
+        )
+        self._socket: _TimedSocket | None = None
+
+    def exchange(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Reply:
+        """
+        Send a request and read the whole reply, within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        timed = self._socket or self._connect(timeout)
+        timed.deadline = deadline
+        try:
+            self._http.request(method, target, body, headers)
+            timed.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses a large body answers before it has read all of it.
+            if not body or not _has_data(timed.raw):
+                raise
+            reply = self._receive()
+            self.close()
+            return reply
+        return self._receive()
+
+    def _connect(self, timeout: float) -> _TimedSocket:
+        self._http.timeout = timeout
+        self._http.connect()
+        self._socket = self._http.sock = _TimedSocket(self._http.sock)
+        return self._socket
+
+    def _receive(self) -> Reply:
+        response = self._http.getresponse()
+        reply = Reply(response.status, response.headers, response.read())
+        if self._http.sock is None:
+            # The server said that it will close the connection.
+            self._socket = None
+        return reply
+
+    @property
+    def is_reusable(self) -> bool:
+        """
+        Whether the server has neither closed the connection nor sent what nobody asked for.
+        """
+        return self._socket is not None and not _has_data(self._socket.raw)
+
+    def close(self) -> None:
+        """
+        Close the connection.
+        """
+        self._http.close()
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+
+def _has_data(raw: socket.socket) -> bool:
+    if raw.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(raw, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))

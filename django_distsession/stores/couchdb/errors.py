@@ -1,0 +1,145 @@
+"""
+What CouchDB, its client and the network say, as the few errors that the store acts upon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from couchdb3.exceptions import (
+    BadRequestError,
+    ConflictError,
+    CouchDBError,
+    ForbiddenError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestEntityTooLargeError,
+    UnauthorizedError,
+)
+
+from ...exceptions import RecordTooLarge, StoreError, StoreMisconfigured, StoreUnavailable
+from .connection import FAILURES
+from .transport import dump
+
+REDIRECTS = range(300, 400)
+
+
+class DocumentMissing(StoreError):
+    """
+    The database has no such document.
+    """
+
+
+class DatabaseMissing(StoreError):
+    """
+    The server has no such database.
+    """
+
+
+class DesignMissing(StoreError):
+    """
+    The database has no such design document, or it lacks the view.
+    """
+
+
+class RevisionConflict(StoreError):
+    """
+    The document has another revision by now.
+    """
+
+
+class RequestRefused(StoreError):
+    """
+    The server does not take such a request: something that it cannot do.
+    """
+
+
+class LoginRefused(StoreMisconfigured):
+    """
+    The server does not know this user, or not by this password, or not any longer.
+    """
+
+
+class RightMissing(StoreMisconfigured):
+    """
+    The server knows the user, who may not do this.
+    """
+
+
+@contextmanager
+def translated(place: str, document: Any = None) -> Iterator[None]:
+    """
+    Turn whatever comes of one request into an error of ours, none of which tells a password, a
+    session's contents or its id.
+
+    place: the database's address, without credentials. document: what is sent, if large.
+    """
+    try:
+        yield
+    except NotFoundError as error:
+        raise _not_found(place, error) from error
+    except ConflictError as error:
+        raise RevisionConflict("The document has another revision.") from error
+    except RequestEntityTooLargeError as error:
+        raise RecordTooLarge(len(dump(document)), None, f"CouchDB at {place}") from error
+    except UnauthorizedError as error:
+        raise LoginRefused(
+            f"CouchDB at {place} does not let us in ({reason(error)}). Check user and password in "
+            'DISTSESSION["COUCHDB"]["URL"] and ["ADMIN_URL"].'
+        ) from error
+    except ForbiddenError as error:
+        raise RightMissing(
+            f"CouchDB at {place} refuses the request ({reason(error)}). The user of "
+            'DISTSESSION["COUCHDB"]["URL"] has to be a member of the database: let a server admin '
+            "name it in the database's _security, under members. What needs an admin uses "
+            "ADMIN_URL."
+        ) from error
+    except (BadRequestError, MethodNotAllowedError) as error:
+        raise RequestRefused(reason(error)) from error
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status == 501:
+            raise RequestRefused(str(error)) from error
+        if status in REDIRECTS:
+            raise _unusable(
+                place, f"{error}, a redirect; URL has to name CouchDB itself"
+            ) from error
+        raise _unusable(place, str(error)) from error
+    except CouchDBError as error:
+        raise _unusable(place, reason(error)) from error
+    except (*FAILURES, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unusable(place, type(error).__name__) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unusable(place, "not the JSON that CouchDB sends") from error
+
+
+def _unusable(place: str, said: str) -> StoreUnavailable:
+    return StoreUnavailable(f"CouchDB at {place} gives no usable answer ({said}).")
+
+
+def reason(error: Exception) -> str:
+    """
+    Return what CouchDB gave as its reason. It holds neither a document's contents nor credentials.
+    """
+    try:
+        body = json.loads(str(error))
+        return f"{body['error']}: {body['reason']}"[:200]
+    except (ValueError, KeyError, TypeError):
+        return type(error).__name__
+
+
+def _not_found(place: str, error: NotFoundError) -> StoreError:
+    # Only CouchDB's own words count. A proxy's 404 must neither end a session nor set anything up.
+    said = reason(error)
+    if said in ("not_found: missing", "not_found: deleted"):
+        return DocumentMissing(said)
+    if said in ("not_found: Database does not exist.", "not_found: no_db_file"):
+        return DatabaseMissing(said)
+    if said.startswith("not_found: missing"):
+        # "missing_named_view", "missing json key ..."
+        return DocumentMissing(said)
+    return _unusable(place, said)

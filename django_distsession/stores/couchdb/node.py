@@ -1,0 +1,191 @@
+"""
+One CouchDB node: its connections, its health, and who we are there.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import unquote, urlsplit
+
+from ..health import Health
+from .connection import FAILURES, Connection, Reply
+
+COOKIE = "AuthSession"
+
+_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+class Address:
+    """
+    A node's URL, taken apart. It may hold credentials, an IPv6 address and a path.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.scheme = parts.scheme
+        self.host = parts.hostname or ""
+        self.port = parts.port
+        self.path = parts.path.rstrip("/")
+        self.credentials = (
+            (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        )
+        # Fit for logs and error messages.
+        self.public = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self.path}"
+
+
+class Node:
+    """
+    Connections are made when first needed, kept, and not shared with a forked child.
+
+    pool_size: connections at the most; who finds them all in use waits.
+    retry_after: seconds until a node that hung is asked again.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        pool_size: int,
+        retry_after: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.address = address
+        self.name = address.public
+        self.health = Health(retry_after)
+        # Whether the last failure took as long as a time-out.
+        self.hung = False
+        self.cookie: str | None = None
+        self.cookie_lock = threading.Lock()
+        self._pool_size = pool_size
+        self._tls = tls
+        self._start_anew()
+        _nodes.add(self)
+
+    def _start_anew(self) -> None:
+        self._idle: list[Connection] = []
+        self._free = threading.BoundedSemaphore(self._pool_size)
+        self.cookie_lock = threading.Lock()
+
+    @property
+    def basic(self) -> str | None:
+        """
+        The value of an Authorization header, if there are credentials.
+        """
+        if self.address.credentials is None:
+            return None
+        return "Basic " + base64.b64encode(":".join(self.address.credentials).encode()).decode()
+
+    def exchange(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Reply:
+        """
+        Make one request; on a connection that breaks, once more on a new one.
+
+        Everything that the store sends may be repeated: what a write changes it names by revision.
+        A time-out is not followed by another one.
+        """
+        if not self._free.acquire(timeout=timeout):
+            raise TimeoutError("all connections are in use")
+        try:
+            connection = self._take()
+            try:
+                return self._use(connection, method, target, headers, body, timeout)
+            except (TimeoutError, ConnectionRefusedError, ssl.SSLError):
+                raise
+            except FAILURES:
+                again = self._new()
+                return self._use(again, method, target, headers, body, timeout)
+        finally:
+            self._free.release()
+
+    def _use(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Reply:
+        try:
+            reply = connection.exchange(method, target, headers, body, timeout)
+        except BaseException:
+            # Also when a greenlet's time-out or a cancelled task interrupts: a half-read reply
+            # must never answer the next request.
+            connection.close()
+            raise
+        self._idle.append(connection)
+        if len(self._idle) > self._pool_size:
+            self._idle.pop(0).close()
+        return reply
+
+    def _take(self) -> Connection:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if connection.is_reusable:
+                return connection
+            connection.close()
+        return self._new()
+
+    def _new(self) -> Connection:
+        return Connection(self.address.host, self.address.port or self._default_port, self._tls)
+
+    @property
+    def _default_port(self) -> int:
+        return 443 if self.address.scheme == "https" else HTTPConnection.default_port
+
+    def note_failure(self, error: BaseException) -> None:
+        """
+        Mark the node down for a while.
+        """
+        self.hung = isinstance(error, TimeoutError)
+        self.health.failed(error)
+
+    def take_cookie(self, reply: Reply) -> None:
+        """
+        Keep the authentication cookie that came with a reply, if one did.
+        """
+        for header in reply.headers.get_all("Set-Cookie", ()):
+            try:
+                morsel = SimpleCookie(header).get(COOKIE)
+            except CookieError:
+                continue
+            if morsel is not None and morsel.value:
+                self.cookie = f"{COOKIE}={morsel.value}"
+
+    def close(self) -> None:
+        """
+        Close all idle connections. The next request opens new ones.
+        """
+        while self._idle:
+            self._idle.pop().close()
+
+    def after_fork(self) -> None:
+        """
+        Start anew in a child process: two processes must not read from one socket.
+        """
+        self.close()
+        self._start_anew()
+
+
+def _after_fork_in_child() -> None:
+    for node in list(_nodes):
+        node.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

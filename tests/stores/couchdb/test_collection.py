@@ -1,0 +1,366 @@
+"""
+Garbage collection, and the command that runs it.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_distsession.backends.couchdb import SessionStore
+from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.base import Sweep
+from django_distsession.stores.couchdb.client import Client
+from tests.conftest import engine_class
+from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
+from tests.stores.couchdb.fake import FakeServer, reply
+
+Engine = type[SessionStore]
+
+ROWS = reply(
+    200, {"rows": [{"id": f"{n:064x}", "key": n, "value": [["1-a"], []]} for n in range(150)]}
+)
+NO_ROWS = reply(200, {"rows": []})
+TOO_MANY = reply(400, {"error": "bad_request", "reason": "Exceeded maximum number of documents."})
+
+
+def add_expired(database: Database, number: int, *, ended: bool = False) -> list[str]:
+    """
+    Put documents that expired long ago.
+    """
+    ids = [f"{n:064x}" for n in range(number)]
+    documents = [
+        {
+            "_id": doc_id,
+            "type": "session",
+            "version": [1, "tag"],
+            "data": None,
+            "user": None,
+            "created_at": 1,
+            "updated_at": 1,
+            "expires_at": 1000 + n,
+            "ended": ended,
+        }
+        for n, doc_id in enumerate(ids)
+    ]
+    for start in range(0, number, 1000):
+        body = {"docs": documents[start : start + 1000]}
+        assert database.http.post("_bulk_docs", json=body).status_code == 201
+    return ids
+
+
+@pytest.fixture
+def expire(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine, str], None]:
+    """
+    Return a function that makes a session one that expired an hour ago.
+    """
+
+    def do(sessions: Engine, key: str) -> None:
+        session = sessions(key)
+        session.set_expiry(-3600)
+        session.save()
+
+    return do
+
+
+def test_expired_sessions_and_tombstones_are_gone_and_live_ones_stay(
+    sessions: Engine, database: Database, expire: Callable[[Engine, str], None]
+) -> None:
+    live = stored(sessions, a=1)
+    expired = stored(sessions, b=1)
+    expire(sessions, expired)
+    add_expired(database, 3, ended=True)
+    cleared = sessions.clear_expired()
+    assert (cleared.seen, cleared.purged + cleared.deleted, cleared.skipped) == (4, 4, 0)
+    assert contents(sessions, live) == {"a": 1}
+    sessions_left, stubs = database.counts()
+    assert sessions_left == 1
+    if database.can_purge:
+        assert (cleared.deleted, stubs, cleared.no_purge) == (0, 0, "")
+    else:
+        assert "cannot purge" in cleared.no_purge
+
+
+def test_all_leaves_of_a_conflicted_document_go(sessions: Engine, database: Database) -> None:
+    stored(sessions)
+    for ended in (True, False):
+        for doc_id in add_expired(database, 3, ended=ended):
+            document = database.get(doc_id)
+            database.branch(document, None, "1-" + "0" * 32)
+            rev = database.branch({**document, "b": 1}, None, "1-" + "1" * 32)
+            database.http.delete(doc_id, params={"rev": rev})
+        cleared = sessions.clear_expired()
+        assert cleared.seen == 3
+        assert cleared.purged + cleared.deleted == 3
+        assert database.counts() == (1, 0 if database.can_purge else database.counts()[1])
+
+
+def test_what_was_saved_after_the_index_was_read_stays(
+    sessions: Engine,
+    database: Database,
+    expire: Callable[[Engine, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key, gone = stored(sessions, a=1), stored(sessions)
+    expire(sessions, key)
+    expire(sessions, gone)
+    doc_id = storage_id(sessions, key)
+    view = Client.view
+
+    def view_then_save(self: Client, design: str, name: str, **query: Any) -> Any:
+        rows = view(self, design, name, **query)
+        if any(row["id"] == doc_id for row in rows):
+            document = database.get(doc_id)
+            database.put({**document, "expires_at": int(time.time()) + 1000})
+        return rows
+
+    monkeypatch.setattr(Client, "view", view_then_save)
+    cleared = sessions.clear_expired()
+    assert (cleared.seen, cleared.skipped) == (2, 1)
+    assert database.get(doc_id)["expires_at"] > time.time()
+
+
+def test_a_session_stays_for_the_grace_after_it_expired(
+    sessions: Engine, configure: Callable[..., None]
+) -> None:
+    session = sessions()
+    session.set_expiry(-100)
+    session.save()
+    assert sessions.clear_expired().seen == 0
+    configure(COUCHDB={"EXPIRY_GRACE": 10})
+    assert sessions.clear_expired().seen == 1
+
+
+def test_batches_and_limit(sessions: Engine, database: Database) -> None:
+    stored(sessions)
+    add_expired(database, 25)
+    steps: list[int] = []
+    sweep = Sweep(batch_size=10, limit=23, progress=lambda done: steps.append(done.seen))
+    cleared = sessions.clear_expired(sweep)
+    assert steps == [10, 20, 23]
+    assert (cleared.seen, cleared.total) == (23, 23)
+    assert sessions.clear_expired(Sweep(batch_size=1)).seen == 2
+
+
+def test_a_run_out_of_time_stops_and_the_next_goes_on(sessions: Engine, database: Database) -> None:
+    stored(sessions)
+    add_expired(database, 20)
+    cleared = sessions.clear_expired(Sweep(batch_size=5, max_seconds=1e-9))
+    assert cleared.seen == 5
+    assert sessions.clear_expired().seen == 15
+
+
+def test_a_dry_run_removes_nothing(sessions: Engine, database: Database) -> None:
+    stored(sessions)
+    add_expired(database, 7)
+    assert sessions.clear_expired(Sweep(dry_run=True)).seen == 7
+    assert sessions.clear_expired(Sweep(dry_run=True, limit=5)).seen == 5
+    assert database.counts()[0] == 8
+
+
+def test_a_run_that_was_killed_lost_nothing(
+    sessions: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = stored(sessions, a=1)
+    add_expired(database, 20)
+    bulk_docs, purge = Client.bulk_docs, Client.purge
+    calls = iter(range(100))
+
+    def killed(method: Any) -> Any:
+        def call(self: Client, *args: Any, **kwargs: Any) -> Any:
+            if next(calls) == 3:
+                raise KeyboardInterrupt
+            return method(self, *args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Client, "bulk_docs", killed(bulk_docs))
+    monkeypatch.setattr(Client, "purge", killed(purge))
+    with pytest.raises(KeyboardInterrupt):
+        sessions.clear_expired(Sweep(batch_size=5))
+    left = database.counts()[0]
+    assert 1 < left < 21
+    assert sessions.clear_expired(Sweep(batch_size=5)).seen == left - 1
+    assert contents(sessions, live) == {"a": 1}
+    assert database.counts()[0] == 1
+
+
+def test_several_hosts_may_run_it_at_once(sessions: Engine, database: Database) -> None:
+    stored(sessions)
+    add_expired(database, 200)
+    results = []
+    start = threading.Barrier(3)
+
+    def run() -> None:
+        start.wait()
+        results.append(sessions.clear_expired(Sweep(batch_size=20)))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert sum(one.purged + one.deleted for one in results) >= 200
+    assert database.counts()[0] == 1
+
+
+def test_live_sessions_survive_while_they_are_touched(
+    sessions: Engine, database: Database, settings: Any, configure: Callable[..., None]
+) -> None:
+    """
+    All sessions are as good as expired when the run begins, until somebody touches them.
+    """
+    configure(TOUCH_INTERVAL=0, COUCHDB={"EXPIRY_GRACE": 0})
+    keys = [stored(sessions, number=number) for number in range(20)]
+    add_expired(database, 500)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def touch(mine: list[str]) -> None:
+        try:
+            turn = 0
+            while not stop.is_set() or turn == 0:
+                turn += 1
+                for key in mine:
+                    session = sessions(key)
+                    session["turn"] = turn
+                    session.save()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=touch, args=(keys[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        cleared = sessions.clear_expired(Sweep(batch_size=50))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert cleared.purged + cleared.deleted == 500
+    assert [contents(sessions, key)["number"] for key in keys] == list(range(20))
+    live, stubs = database.counts()
+    assert live == 20
+    if database.can_purge:
+        assert stubs == 0
+
+
+class TestServersThatCannot:
+    """
+    What real servers refuse, each at another time.
+    """
+
+    def test_a_server_that_takes_a_hundred_gets_hundreds(
+        self, faked: Engine, fake: FakeServer
+    ) -> None:
+        def purge(connection: Any, request: Any) -> bool:
+            return reply(201, {"purged": request.body})(connection, request)
+
+        fake.script = [NO_ROWS, ROWS, TOO_MANY, purge, purge, NO_ROWS]
+        cleared = faked.clear_expired()
+        sizes = [len(one.body) for one in fake.requests if one.target.endswith("_purge")]
+        assert sizes == [150, 100, 50]
+        assert (cleared.purged, cleared.no_purge) == (150, "")
+
+    @pytest.mark.parametrize(
+        ("refusal", "why"),
+        [
+            (reply(401, {"error": "unauthorized", "reason": "no admin"}), "server admin's right"),
+            (reply(403, {"error": "forbidden", "reason": "no admin"}), "server admin's right"),
+            (reply(501, {}), "cannot purge"),
+            (reply(405, {"error": "method_not_allowed", "reason": "no"}), "cannot purge"),
+            (reply(400, {"error": "bad_request", "reason": "multipart"}), "cannot purge"),
+        ],
+        ids=["401", "403", "501", "405", "400"],
+    )
+    def test_where_it_may_not_purge_it_deletes_and_says_so(
+        self, faked: Engine, fake: FakeServer, refusal: Any, why: str
+    ) -> None:
+        rows = reply(200, {"rows": [{"id": "a", "key": 1, "value": [["2-a", "2-b"], ["2-c"]]}]})
+        done = reply(201, [{"ok": True, "id": "a", "rev": "3-x"}])
+        fake.script = [NO_ROWS, rows, refusal, done, done, NO_ROWS]
+        output = io.StringIO()
+        call_command("clearsessions", stdout=output)
+        deleted = [one.body["docs"] for one in fake.requests if one.target.endswith("_bulk_docs")]
+        assert [[stub["_rev"] for stub in stubs] for stubs in deleted] == [["2-b"], ["2-a"]]
+        assert "0 purged, 1 deleted, 0 skipped" in output.getvalue()
+        assert why in output.getvalue()
+
+    def test_an_outage_ends_the_run_with_an_error(self, faked: Engine, fake: FakeServer) -> None:
+        fake.script = [NO_ROWS, ROWS]
+        with pytest.raises(StoreUnavailable):
+            faked.clear_expired()
+        with pytest.raises(CommandError, match="gives no usable answer"):
+            call_command("clearsessions")
+
+
+class TestCommand:
+    def test_it_tells_what_it_did(self, sessions: Engine, database: Database) -> None:
+        stored(sessions)
+        add_expired(database, 3)
+        output = io.StringIO()
+        call_command("clearsessions", stdout=output)
+        assert "3 expired sessions seen" in output.getvalue()
+        assert "compacts" in output.getvalue()
+        output = io.StringIO()
+        call_command("clearsessions", stdout=output)
+        assert "0 expired sessions seen" in output.getvalue()
+        assert "compacts" not in output.getvalue()
+
+    def test_its_options(self, sessions: Engine, database: Database) -> None:
+        stored(sessions)
+        add_expired(database, 9)
+        output = io.StringIO()
+        call_command("clearsessions", "--dry-run", stdout=output)
+        assert output.getvalue() == "9 expired sessions would be removed.\n"
+        output = io.StringIO()
+        options = ["--limit", "5", "--batch-size", "2", "--max-seconds", "60"]
+        call_command("clearsessions", *options, stdout=output)
+        assert "5 expired sessions seen" in output.getvalue()
+        with pytest.raises(CommandError, match="whole number"):
+            call_command("clearsessions", "--limit", "0")
+
+    def test_quiet(self, sessions: Engine) -> None:
+        stored(sessions)
+        output = io.StringIO()
+        call_command("clearsessions", verbosity=0, stdout=output)
+        assert output.getvalue() == ""
+
+    def test_a_progress_bar_on_a_terminal(
+        self, sessions: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        stored(sessions)
+        add_expired(database, 4)
+        terminal = Terminal()
+        monkeypatch.setenv("TQDM_MININTERVAL", "0")
+        monkeypatch.setattr("sys.stderr", terminal)
+        call_command("clearsessions", stdout=io.StringIO(), stderr=terminal)
+        assert "4/4" in terminal.getvalue()
+
+    @pytest.mark.django_db
+    def test_djangos_engines_are_served_unchanged(self, settings: Any) -> None:
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+        output = io.StringIO()
+        call_command("clearsessions", stdout=output)
+        assert output.getvalue() == ""
+        with pytest.raises(CommandError, match="takes none of --batch-size"):
+            call_command("clearsessions", "--limit", "5")
+
+    @pytest.mark.usefixtures("distsession")
+    def test_the_hybrid_engine_takes_the_options_too(self, settings: Any) -> None:
+        stored(engine_class(settings, "hybrid"))  # type: ignore[arg-type]
+        output = io.StringIO()
+        call_command("clearsessions", "--dry-run", stdout=output)
+        assert output.getvalue() == "0 expired sessions would be removed.\n"
