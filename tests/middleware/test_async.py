@@ -47,7 +47,7 @@ async def write(request: HttpRequest) -> HttpResponse:
 def test_it_is_sync_and_async() -> None:
     assert SessionMiddleware.sync_capable
     assert SessionMiddleware.async_capable
-    assert iscoroutinefunction(SessionMiddleware(read))  # type: ignore[arg-type]
+    assert iscoroutinefunction(SessionMiddleware(read))
     assert not iscoroutinefunction(SessionMiddleware(lambda request: HttpResponse()))
 
 
@@ -94,7 +94,7 @@ def test_a_thousand_requests_on_a_slow_store_do_not_queue_behind_one_thread(
     monkeypatch.setattr(store, "get", slow)
 
     async def scenario() -> list[Any]:
-        middleware: Any = SessionMiddleware(read)  # type: ignore[arg-type]
+        middleware: Any = SessionMiddleware(read)
         return await asyncio.gather(*(middleware(request_with(key)) for _ in range(REQUESTS)))
 
     responses = async_to_sync(scenario)()
@@ -137,7 +137,7 @@ class TestCancelled:
         monkeypatch.setattr(store, "get", watched)
 
         async def scenario() -> None:
-            middleware: Any = SessionMiddleware(view)  # type: ignore[arg-type]
+            middleware: Any = SessionMiddleware(view)
             loop = asyncio.get_running_loop()
             node.pause()
             # Two wait for the server, the others for a connection.

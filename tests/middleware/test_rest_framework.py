@@ -24,7 +24,7 @@ from .conftest import Browser, Outage
 JSON = {"accept": "application/json"}
 
 
-class Basket(APIView):
+class Basket(APIView):  # type: ignore[misc]
     authentication_classes = [SessionAuthentication]  # noqa: RUF012
     permission_classes = [IsAuthenticated]  # noqa: RUF012
     renderer_classes = [JSONRenderer]  # noqa: RUF012

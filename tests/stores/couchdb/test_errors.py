@@ -201,7 +201,7 @@ class TestLostReplies:
         fake.script = [reset, error(409, "conflict"), ours]
         key = stored(faked, a=1)
         assert len({one.target for one in fake.requests[:2]}) == 1
-        assert faked.storage_id(key) in fake.requests[0].target
+        assert str(faked.storage_id(key)) in fake.requests[0].target
 
     def test_what_others_saved_is_still_a_conflict(self, loaded: Any, fake: FakeServer) -> None:
         session, document = loaded

@@ -269,7 +269,7 @@ def test_a_read_interrupted_half_way_does_not_go_on_in_the_next(
             return received
 
     (connection,) = store_of(sessions).nodes[0]._pool._idle
-    connection.sock = Socket(connection.sock)
+    connection.sock = Socket(connection.sock)  # type: ignore[assignment]
     with pytest.raises(Interrupted):
         contents(sessions, keys[0])
     assert contents(sessions, keys[1])["mine"] == 1

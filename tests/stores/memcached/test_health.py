@@ -5,14 +5,15 @@ When a server is asked, and by how many.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.health import LONGEST_BACKOFF, Health
+from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.pool import Pool, PoolExhausted
 from testproject.servers import MemcachedNode
 
@@ -112,19 +113,24 @@ def test_a_hung_server_costs_a_process_one_time_out(use: Any, trio: list[Memcach
     assert len(timeouts) == 1
 
 
+def noting_timeouts(given: list[float]) -> Callable[[Connection, float], None]:
+    set_timeout = Connection.set_timeout
+
+    def noting(self: Connection, seconds: float) -> None:
+        given.append(seconds)
+        set_timeout(self, seconds)
+
+    return noting
+
+
 def test_two_hung_servers_cost_one_time_out(use: Any, trio: list[MemcachedNode]) -> None:
     sessions = use(trio, REPLICAS=3, RETRY_AFTER=1000)
     key = stored(sessions, a=1)
     trio[0].pause()
     trio[1].pause()
     given: list[float] = []
-    set_timeout = Connection.set_timeout
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Connection,
-            "set_timeout",
-            lambda self, seconds: (given.append(seconds), set_timeout(self, seconds))[1],
-        )
+        patch.setattr(Connection, "set_timeout", noting_timeouts(given))
         assert contents(sessions, key) == {"a": 1}
     for node in trio[:2]:
         node.resume()
@@ -139,12 +145,7 @@ def test_a_server_that_refuses_at_once_leaves_the_others_their_time(
     sessions = use(trio[:2])
     key = stored(sessions, a=1)
     given: list[float] = []
-    set_timeout = Connection.set_timeout
-    monkeypatch.setattr(
-        Connection,
-        "set_timeout",
-        lambda self, seconds: (given.append(seconds), set_timeout(self, seconds))[1],
-    )
+    monkeypatch.setattr(Connection, "set_timeout", noting_timeouts(given))
     # It dies between being found alive and being asked.
     monkeypatch.setattr(Connection, "is_fresh", True)
     trio[0].kill()

@@ -9,7 +9,6 @@ nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -71,7 +70,7 @@ class Histories(RuleBasedStateMachine):
         self.patch.setattr(store_module, "exchange", self.cluster.exchange)
         self.patch.setattr(store_module, "LONGEST_PAUSE", 0)
         self.patch.setattr(base, "_pause", lambda attempt: None)
-        self.processes = [
+        self.processes: list[Any] = [
             type(f"Process{number}", (SessionStore,), {}) for number in range(CLIENTS)
         ]
         for number, process in enumerate(self.processes):
@@ -345,8 +344,8 @@ class ThreeReplicas(Histories):
 
 
 @pytest.mark.parametrize("machine", [TwoReplicas, ThreeReplicas])
-def test_no_history_loses_or_revives_anything(machine: Callable[[], Histories]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+def test_no_history_loses_or_revives_anything(machine: type[Histories]) -> None:
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=120,

@@ -47,14 +47,12 @@ def test_a_session_over_the_limit_is_refused_before_it_is_sent(
         session["large"] = incompressible(int(size * 1.5))
         sent: list[bytes] = []
         send = Connection.send
-        monkeypatch.setattr(
-            Connection,
-            "send",
-            lambda self, key, command, body=b"": (
-                sent.append(body),
-                send(self, key, command, body),
-            ),
-        )
+
+        def noting(self: Connection, key: bytes, command: bytes, body: bytes = b"") -> None:
+            sent.append(body)
+            send(self, key, command, body)
+
+        monkeypatch.setattr(Connection, "send", noting)
         with pytest.raises(RecordTooLarge) as raised:
             session.save()
         assert (raised.value.limit, raised.value.size > size) == (size, True)

@@ -37,7 +37,7 @@ def test_processes_with_old_and_new_servers_see_each_others_changes(
         before = use(trio)
         keys = [stored(before, number=number) for number in range(30)]
         engine = before._engine()
-        after = type("NewProcess", (before,), {})
+        after: Any = type("NewProcess", (before,), {})
         use([*trio, fourth])
         after.get_store()
         StoreBackedSession._engines[before] = engine
