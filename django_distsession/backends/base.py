@@ -49,7 +49,7 @@ TOMBSTONE_MARGIN = 3600
 
 # A store may know that a session lives longer than the clock of this process makes of it, by so
 # many seconds at most.
-CLOCK_SKEW = 300
+CLOCK_SKEW = 3600
 
 # However short a session lives, its expiry is exact to this fraction of its age.
 TOUCH_FRACTION = 10
