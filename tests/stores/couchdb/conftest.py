@@ -132,3 +132,28 @@ def storage_id(sessions: type[SessionStore], key: str) -> str:
     found = sessions.storage_id(key)
     assert found is not None
     return found
+
+
+def add_expired(database: Database, number: int, *, ended: bool = False) -> list[str]:
+    """
+    Put documents that expired long ago.
+    """
+    ids = [f"{n:064x}" for n in range(number)]
+    documents = [
+        {
+            "_id": doc_id,
+            "type": "session",
+            "version": [1, "tag"],
+            "data": None,
+            "user": None,
+            "created_at": 1,
+            "updated_at": 1,
+            "expires_at": 1000 + n,
+            "ended": ended,
+        }
+        for n, doc_id in enumerate(ids)
+    ]
+    for start in range(0, number, 1000):
+        body = {"docs": documents[start : start + 1000]}
+        assert database.http.post("_bulk_docs", json=body).status_code == 201
+    return ids

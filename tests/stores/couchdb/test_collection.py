@@ -17,8 +17,7 @@ from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb.client import Client
-from tests.conftest import engine_class
-from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
+from tests.stores.couchdb.conftest import Database, add_expired, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
 Engine = type[SessionStore]
@@ -28,31 +27,6 @@ ROWS = reply(
 )
 NO_ROWS = reply(200, {"rows": []})
 TOO_MANY = reply(400, {"error": "bad_request", "reason": "Exceeded maximum number of documents."})
-
-
-def add_expired(database: Database, number: int, *, ended: bool = False) -> list[str]:
-    """
-    Put documents that expired long ago.
-    """
-    ids = [f"{n:064x}" for n in range(number)]
-    documents = [
-        {
-            "_id": doc_id,
-            "type": "session",
-            "version": [1, "tag"],
-            "data": None,
-            "user": None,
-            "created_at": 1,
-            "updated_at": 1,
-            "expires_at": 1000 + n,
-            "ended": ended,
-        }
-        for n, doc_id in enumerate(ids)
-    ]
-    for start in range(0, number, 1000):
-        body = {"docs": documents[start : start + 1000]}
-        assert database.http.post("_bulk_docs", json=body).status_code == 201
-    return ids
 
 
 @pytest.fixture
@@ -300,67 +274,3 @@ class TestServersThatCannot:
             faked.clear_expired()
         with pytest.raises(CommandError, match="gives no usable answer"):
             call_command("clearsessions")
-
-
-class TestCommand:
-    def test_it_tells_what_it_did(self, sessions: Engine, database: Database) -> None:
-        stored(sessions)
-        add_expired(database, 3)
-        output = io.StringIO()
-        call_command("clearsessions", stdout=output)
-        assert "3 expired sessions seen" in output.getvalue()
-        assert "compacts" in output.getvalue()
-        output = io.StringIO()
-        call_command("clearsessions", stdout=output)
-        assert "0 expired sessions seen" in output.getvalue()
-        assert "compacts" not in output.getvalue()
-
-    def test_its_options(self, sessions: Engine, database: Database) -> None:
-        stored(sessions)
-        add_expired(database, 9)
-        output = io.StringIO()
-        call_command("clearsessions", "--dry-run", stdout=output)
-        assert output.getvalue() == "9 expired sessions would be removed.\n"
-        output = io.StringIO()
-        options = ["--limit", "5", "--batch-size", "2", "--max-seconds", "60"]
-        call_command("clearsessions", *options, stdout=output)
-        assert "5 expired sessions seen" in output.getvalue()
-        with pytest.raises(CommandError, match="whole number"):
-            call_command("clearsessions", "--limit", "0")
-
-    def test_quiet(self, sessions: Engine) -> None:
-        stored(sessions)
-        output = io.StringIO()
-        call_command("clearsessions", verbosity=0, stdout=output)
-        assert output.getvalue() == ""
-
-    def test_a_progress_bar_on_a_terminal(
-        self, sessions: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class Terminal(io.StringIO):
-            def isatty(self) -> bool:
-                return True
-
-        stored(sessions)
-        add_expired(database, 4)
-        terminal = Terminal()
-        monkeypatch.setenv("TQDM_MININTERVAL", "0")
-        monkeypatch.setattr("sys.stderr", terminal)
-        call_command("clearsessions", stdout=io.StringIO(), stderr=terminal)
-        assert "4/4" in terminal.getvalue()
-
-    @pytest.mark.django_db
-    def test_djangos_engines_are_served_unchanged(self, settings: Any) -> None:
-        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-        output = io.StringIO()
-        call_command("clearsessions", stdout=output)
-        assert output.getvalue() == ""
-        with pytest.raises(CommandError, match="takes none of --batch-size"):
-            call_command("clearsessions", "--limit", "5")
-
-    @pytest.mark.usefixtures("distsession")
-    def test_the_hybrid_engine_takes_the_options_too(self, settings: Any) -> None:
-        stored(engine_class(settings, "hybrid"))  # type: ignore[arg-type]
-        output = io.StringIO()
-        call_command("clearsessions", "--dry-run", stdout=output)
-        assert output.getvalue() == "0 expired sessions would be removed.\n"

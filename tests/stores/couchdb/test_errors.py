@@ -20,7 +20,7 @@ from django_distsession.exceptions import (
 )
 from django_distsession.state import Stamp
 from django_distsession.stores.base import Record
-from tests.stores.couchdb.conftest import stored
+from tests.stores.couchdb.conftest import storage_id, stored
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, raw, reply, reset
 
 Engine = type[SessionStore]
@@ -201,7 +201,7 @@ class TestLostReplies:
         fake.script = [reset, error(409, "conflict"), ours]
         key = stored(faked, a=1)
         assert len({one.target for one in fake.requests[:2]}) == 1
-        assert str(faked.storage_id(key)) in fake.requests[0].target
+        assert storage_id(faked, key) in fake.requests[0].target
 
     def test_what_others_saved_is_still_a_conflict(self, loaded: Any, fake: FakeServer) -> None:
         session, document = loaded
