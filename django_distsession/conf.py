@@ -80,6 +80,7 @@ class HybridSettings:
     """
 
     revalidate_after: float
+    writes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,7 @@ SCHEMA: dict[str, dict[str, Option]] = {
     },
     "HYBRID": {
         "REVALIDATE_AFTER": Option(300, _not_negative),
+        "WRITES": Option("couchdb", _one_of("couchdb", "either")),
     },
 }
 
@@ -436,7 +438,9 @@ class _Reader:
             values["ON_UNAVAILABLE"],
             self.memcached(),
             self.couchdb(),
-            HybridSettings(self.values["HYBRID"]["REVALIDATE_AFTER"]),
+            HybridSettings(
+                self.values["HYBRID"]["REVALIDATE_AFTER"], self.values["HYBRID"]["WRITES"]
+            ),
         )
 
 

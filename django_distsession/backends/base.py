@@ -322,6 +322,20 @@ class StoreBackedSession(SessionBase):
         """
         return await in_thread(self.inspect)
 
+    @classmethod
+    def status(cls) -> list[dict[str, Any]]:
+        """
+        Tell how each server behind this engine is doing, as this process sees it.
+        """
+        return [server for store in cls.get_store().parts() for server in store.status()]
+
+    @classmethod
+    async def astatus(cls) -> list[dict[str, Any]]:
+        """
+        See `status`. Nothing is asked, so nothing waits.
+        """
+        return cls.status()
+
     # How it is done.
 
     def _read(self) -> Loaded | None:

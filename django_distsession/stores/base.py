@@ -8,7 +8,7 @@ is given `merge` to bring differing copies of one session together.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -112,6 +112,15 @@ class Store(ABC):
         None means that the store answered and holds nothing that can be read.
         """
 
+    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+        """
+        Return what `get` does, after looking wherever a record of generation `at_least` could be.
+
+        The caller knows that it was written and that `get` did not find it. `StoreUnavailable` if
+        a server that may hold it cannot be asked; what is older is returned only if none has it.
+        """
+        return self.get(storage_id)
+
     @abstractmethod
     def add(self, storage_id: str, record: Record) -> Token:
         """
@@ -146,6 +155,18 @@ class Store(ABC):
         Close all connections. The store may be used again afterwards.
         """
 
+    def parts(self) -> Iterator[Store]:
+        """
+        Yield this store and the stores that it is made of.
+        """
+        yield self
+
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how each server is doing, as this process sees it. Asks none of them.
+        """
+        return []
+
 
 class CacheStore(Store):
     """
@@ -153,9 +174,15 @@ class CacheStore(Store):
     """
 
     @abstractmethod
-    def discard(self, storage_id: str) -> None:
+    def bury(self, storage_id: str, tombstone: Record) -> None:
         """
-        Forget a session without a trace, wherever it can be reached.
+        Put this tombstone, with what it says of the durable store, over whatever is stored.
+        """
+
+    @abstractmethod
+    def discard(self, storage_id: str, token: Token) -> None:
+        """
+        Forget the record that came with `token` without a trace. `Conflict` if it moved on.
         """
 
 

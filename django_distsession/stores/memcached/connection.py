@@ -116,13 +116,13 @@ class Connection(Client):  # type: ignore[misc]
             % (key, len(value), ttl, self._opaque, condition, value)
         )
 
-    def send_delete(self, key: bytes) -> None:
+    def send_delete(self, key: bytes, condition: bytes) -> None:
         """
-        Ask to delete a value.
+        Ask to delete a value, if its cas token is the one in `condition`.
         """
         self._opaque += 1
         self._key = key
-        self.sock.sendall(b"md %b k O%d\r\n" % (key, self._opaque))
+        self.sock.sendall(b"md %b k O%d %b\r\n" % (key, self._opaque, condition))
 
     def receive(self) -> Reply:
         """
