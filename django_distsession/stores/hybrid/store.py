@@ -106,7 +106,7 @@ class HybridStore(DurableStore):
         except Conflict as conflict:
             raise self._moved_on(storage_id, conflict.found, asked_at) from None
         except StoreUnavailable as error:
-            return self._take(storage_id, record, NO_TOKENS, error)
+            return self._take(storage_id, record, None, error)
         return self._settler.write_through(storage_id, Found(record, token), None, asked_at)
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
@@ -239,28 +239,33 @@ class HybridStore(DurableStore):
         return Conflict(self._settler.settle(storage_id, durable, cached, asked_at))
 
     def _take(
-        self, storage_id: str, record: Record, token: Tokens, error: StoreUnavailable
+        self, storage_id: str, record: Record, token: Tokens | None, error: StoreUnavailable
     ) -> Tokens:
         """
         Let the cache alone take a write. Raises `error` where it may not or cannot.
+
+        token: None for a new session.
         """
         if not self._either:
             raise error
-        copy = replace(record, origin=token.durable or "", checked_at=0, unsynced=True)
+        known = token or NO_TOKENS
+        copy = replace(record, origin=known.durable or "", checked_at=0, unsynced=True)
         try:
-            if token.cache is None:
+            if token is None:
                 taken = self._cache.add(storage_id, copy)
+            elif token.cache is None:
+                raise Conflict(self._cache.get(storage_id))
             else:
                 taken = self._cache.replace(storage_id, copy, token.cache)
         except Conflict as conflict:
             if conflict.found is None:
-                # It lost its copy meanwhile, and so cannot tell whether the session has ended.
+                # Without a copy, it cannot tell whether the session has ended meanwhile.
                 raise error from None
             raise Conflict(from_cache(conflict.found)) from None
         except (StoreUnavailable, RecordTooLarge) as refusal:
             raise error from refusal
         self._count_taken()
-        return Tokens(token.durable, taken)
+        return Tokens(known.durable, taken)
 
     def _bury_unsynced(self, storage_id: str, tombstone: Record, error: StoreUnavailable) -> None:
         try:
