@@ -70,7 +70,7 @@ class Settler:
     def write_through(self, storage_id: str, durable: Found, token: Token, asked_at: int) -> Tokens:
         """
         Put what was just written to the durable store where the cache's token points to, or where
-        nothing is.
+        nothing is. `Conflict` if the session had ended, of which the durable store was not told.
         """
         copy = replace(durable.record, origin=durable.token, checked_at=asked_at)
         own = Tokens(durable.token, None)
@@ -88,6 +88,9 @@ class Settler:
             pass_by_cache(error)
             return own
         found = self.settle(storage_id, durable, cached, asked_at)
+        if found is not None and found.record.ended:
+            # The cache alone knew.
+            raise Conflict(found)
         if found is None or found.record.version != durable.record.version:
             # The caller has not seen what its write was merged with. By this token its next save
             # will be told.

@@ -5,7 +5,9 @@ Whatever order requests, outages and killed processes come in: nothing acknowled
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,16 +24,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from django_distsession import conf
-from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.backends.records import Records
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.hybrid import HybridStore
-from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable, FakeStore, Killed
+from tests.stores.hybrid.conftest import REVALIDATE_AFTER, Process, Tiers
+from tests.stores.hybrid.fakes import FakeStore, Killed
 
-REVALIDATE_AFTER = 100
-MANY_CALLS = 30
+# As often as they are named here.
+ACTIONS = "read load save save save save save logout flush"
 
 
 @dataclass
@@ -65,30 +64,12 @@ class TwoTiers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
-        self.cache = FakeCache()
-        self.durable = FakeDurable()
-        self.processes = [self.process(), self.process()]
+        tiers = Tiers(self.either)
+        self.clock, self.cache, self.durable = tiers.clock, tiers.cache, tiers.durable
+        self.processes = [tiers.process(), tiers.process()]
         self.sessions: list[Known] = []
         self.clients: list[Client] = []
         self.numbers = iter(range(10_000))
-
-    def process(self) -> type[StoreBackedSession]:
-        machine = self
-
-        class Session(StoreBackedSession):
-            @classmethod
-            def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
-                return HybridStore(
-                    machine.cache,
-                    machine.durable,
-                    merge=records.merge,
-                    revalidate_after=REVALIDATE_AFTER,
-                    either=machine.either,
-                    clock=machine.clock,
-                )
-
-        return Session
 
     def teardown(self) -> None:
         self.restore()
@@ -99,7 +80,7 @@ class TwoTiers(RuleBasedStateMachine):
 
     # What requests do.
 
-    def login(self, process: type[StoreBackedSession]) -> None:
+    def login(self, process: Process) -> None:
         session = process()
         session[USER_KEY] = "42"
         clean = self.cache.up
@@ -114,21 +95,19 @@ class TwoTiers(RuleBasedStateMachine):
         self.sessions.append(known)
         self.clients.append(Client(known, session))
 
-    def load(self, process: type[StoreBackedSession], known: Known) -> None:
+    def load(self, process: Process, known: Known) -> None:
         session = self.read(process, known)
         if session is not None and session.session_key is not None:
             self.clients.append(Client(known, session))
 
-    def read(self, process: type[StoreBackedSession], known: Known) -> StoreBackedSession | None:
+    def read(self, process: Process, known: Known) -> StoreBackedSession | None:
         required = self.required(known)
         was_ended = self.must_be_ended(known)
         session = process(known.key)
         try:
             shown = dict(session.items())
         except StoreUnavailable:
-            assert not self.durable.up or (
-                self.either and not self.cache.up and not self.holds(self.durable, known)
-            )
+            assert not self.durable.up or self.may_be_in_the_cache_alone(known)
             assert not (self.cache.up and self.holds(self.cache, known))
             return None
         if session.session_key is None:
@@ -151,7 +130,7 @@ class TwoTiers(RuleBasedStateMachine):
             session.save()
         except StoreUnavailable:
             known.clean = False
-            assert not self.durable.up
+            assert not self.durable.up or self.may_be_in_the_cache_alone(known)
             assert not (self.either and self.cache.up and had_copy)
             self.clients.remove(client)
         except UpdateError:
@@ -161,14 +140,14 @@ class TwoTiers(RuleBasedStateMachine):
             assert not was_ended, "an ended session was saved"
             known.written[name] = self.clock.now
 
-    def logout(self, process: type[StoreBackedSession], known: Known) -> None:
+    def logout(self, process: Process, known: Known) -> None:
         known.may_be_ended = True
         self.missed_unless(known, self.cache.up)
         try:
             process(known.key).delete()
         except StoreUnavailable:
             known.clean = False
-            assert not self.durable.up or not self.holds(self.durable, known)
+            assert not self.durable.up or self.may_be_in_the_cache_alone(known)
             assert not (self.either and self.cache.up and self.holds(self.cache, known))
         else:
             known.ended_at = known.ended_at or self.clock.now
@@ -177,6 +156,8 @@ class TwoTiers(RuleBasedStateMachine):
         known = client.known
         known.may_be_ended = True
         self.missed_unless(known, self.cache.up)
+        if client in self.clients:
+            self.clients.remove(client)
         try:
             client.session.flush()
         except StoreUnavailable:
@@ -185,8 +166,6 @@ class TwoTiers(RuleBasedStateMachine):
             assert not (self.either and self.cache.up)
         else:
             known.ended_at = known.ended_at or self.clock.now
-            if client in self.clients:
-                self.clients.remove(client)
 
     # What they may expect.
 
@@ -203,6 +182,9 @@ class TwoTiers(RuleBasedStateMachine):
         """
         held = self.cache.held.get(self.processes[0].storage_id(known.key) or "")
         return not self.cache.up and held is not None and held[0].unsynced
+
+    def may_be_in_the_cache_alone(self, known: Known) -> bool:
+        return self.either and not self.cache.up and not self.holds(self.durable, known)
 
     def required(self, known: Known) -> set[str]:
         if self.is_beyond_reach(known):
@@ -239,116 +221,130 @@ class TwoTiers(RuleBasedStateMachine):
     def begin(self) -> None:
         self.login(self.processes[0])
 
-    def an_action(self, data: st.DataObject, process: type[StoreBackedSession]) -> Callable[[], Any]:
-        known = data.draw(st.sampled_from(self.sessions), "session")
-        actions: list[Callable[[], Any]] = [
-            lambda: self.load(process, known),
-            lambda: self.read(process, known),
-        ]
-        mine = [one for one in self.clients if type(one.session) is process]
-        if mine:
-            client = data.draw(st.sampled_from(mine), "client")
-            actions += [lambda: self.save(client)] * 3
-            actions.append(lambda: self.flush(client))
-        actions.append(lambda: self.logout(process, known))
-        number = data.draw(st.integers(0, len(actions) - 1), "action")
-        return actions[number]
+    def an_action(
+        self, data: st.DataObject, process: Process, kinds: str = ACTIONS
+    ) -> Callable[[], Any]:
+        known = data.draw(st.sampled_from(self.alive or self.sessions), "session")
+        kind = data.draw(st.sampled_from(kinds.split()), "action")
+        if kind in ("save", "flush"):
+            client = self.a_client(data, process, known)
+            if client is not None:
+                return partial(self.save if kind == "save" else self.flush, client)
+        if kind == "logout":
+            return partial(self.logout, process, known)
+        return partial(self.read if kind == "read" else self.load, process, known)
 
-    @rule()
-    def somebody_logs_in(self) -> None:
-        if len(self.sessions) < 4:
-            self.login(self.processes[0])
+    @property
+    def alive(self) -> list[Known]:
+        return [known for known in self.sessions if not known.may_be_ended]
+
+    def a_client(self, data: st.DataObject, process: Process, known: Known) -> Client | None:
+        mine = [one for one in self.clients if type(one.session) is process]
+        if not mine or data.draw(st.booleans(), "loads"):
+            self.load(process, known)
+            mine = [one for one in self.clients if type(one.session) is process]
+        # The last one is in use most; earlier ones have long been overtaken.
+        return data.draw(st.sampled_from([*mine, *[mine[-1]] * 2])) if mine else None
 
     @rule(data=st.data(), which=st.integers(0, 1))
     def request(self, data: st.DataObject, which: int) -> None:
-        self.an_action(data, self.processes[which])()
+        if len(self.alive) < 2:
+            self.login(self.processes[which])
+        if self.sessions:
+            self.an_action(data, self.processes[which])()
 
-    @rule(data=st.data(), at=st.integers(1, 8))
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def another_request(self, data: st.DataObject, which: int) -> None:
+        self.request(data, which)
+
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data(), at=st.integers(1, 6))
     def two_requests_race(self, data: st.DataObject, at: int) -> None:
         """
         The second runs from beginning to end just before a tier carries out the first's n-th call.
         """
         first = self.an_action(data, self.processes[0])
         second = self.an_action(data, self.processes[1])
-        self.at_call(at, second)
-        first()
-        self.at_call(0, None)
+        with self.at_call(at, second):
+            first()
 
-    @rule(data=st.data(), at=st.integers(1, 6))
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data(), at=st.integers(1, 4))
     def a_process_is_killed(self, data: st.DataObject, at: int) -> None:
-        mine = [one for one in self.clients if type(one.session) is self.processes[0]]
-        if not mine:
+        client = self.a_client(data, self.processes[0], self.sessions[-1])
+        if client is None:
             return
-        client = data.draw(st.sampled_from(mine), "client")
         action = data.draw(st.sampled_from([self.save, self.flush]), "action")
 
         def die() -> None:
             raise Killed
 
-        self.at_call(at, die)
         try:
-            action(client)
+            with self.at_call(at, die):
+                action(client)
         except Killed:
             client.known.clean = False
             if client in self.clients:
                 self.clients.remove(client)
-        self.at_call(0, None)
 
-    def at_call(self, number: int, action: Callable[[], Any] | None) -> None:
+    @contextmanager
+    def at_call(self, number: int, action: Callable[[], Any]) -> Iterator[None]:
         left = number
 
         def before(name: str) -> None:
             nonlocal left
             left -= 1
-            if left == 0 and action is not None:
+            if left == 0:
                 action()
 
+        earlier = self.cache.before
         self.cache.before = self.durable.before = before
+        try:
+            yield
+        finally:
+            self.cache.before = self.durable.before = earlier
 
-    @rule(tier=st.sampled_from(["cache", "durable"]), loses_replies=st.booleans())
-    def a_tier_goes_down(self, tier: str, loses_replies: bool) -> None:
+    @rule(
+        tier=st.sampled_from(["cache", "durable", "durable"]),
+        loses_replies=st.booleans(),
+        seconds=st.sampled_from([0, 1, REVALIDATE_AFTER + 1]),
+    )
+    def one_tier_goes_down_and_the_other_comes_back(
+        self, tier: str, loses_replies: bool, seconds: int
+    ) -> None:
+        self.clock.now += seconds
+        self.cache.up = self.durable.up = True
         store: FakeStore = getattr(self, tier)
         store.up = False
         store.loses_replies = loses_replies
 
-    @rule()
-    def the_tiers_come_back(self) -> None:
+    @rule(seconds=st.sampled_from([0, 1, REVALIDATE_AFTER + 1]))
+    def the_tiers_come_back(self, seconds: int) -> None:
+        self.clock.now += seconds
         self.cache.up = self.durable.up = True
 
-    @precondition(lambda self: not self.cache.has_unsynced)
-    @rule()
-    def the_cache_restarts_empty(self) -> None:
-        self.cache.flush()
-        self.cache.up = True
-
-    @rule(seconds=st.sampled_from([1, REVALIDATE_AFTER + 1]))
-    def time_passes(self, seconds: int) -> None:
-        self.clock.now += seconds
-
-    @rule()
-    def everything_is_repaired(self) -> None:
-        self.restore()
-        for known in self.sessions:
-            self.read(self.processes[0], known)
-            known.clean = True
+    @rule(what=st.sampled_from(["both down", "empty cache", "repair"]))
+    def something_rare(self, what: str) -> None:
+        if what == "both down":
+            self.cache.up = self.durable.up = False
+        elif what == "repair":
+            self.restore()
+            for known in self.sessions:
+                self.read(self.processes[0], known)
+                known.clean = True
+        elif not self.cache.has_unsynced:
+            # What the cache took alone is lost with it: that has to be repaired before.
+            self.cache.flush()
+            self.cache.up = True
 
     def restore(self) -> None:
-        self.the_tiers_come_back()
+        self.cache.up = self.durable.up = True
         self.clock.now += REVALIDATE_AFTER + 1
 
     @invariant()
     def the_durable_store_alone_is_told_everything_where_it_must(self) -> None:
         if not self.either:
             assert not self.cache.has_unsynced
-
-
-@pytest.fixture(autouse=True)
-def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(base, "_pause", lambda attempt: None)
-    before = dict(StoreBackedSession._engines)
-    yield
-    StoreBackedSession._engines.clear()
-    StoreBackedSession._engines.update(before)
 
 
 @pytest.mark.parametrize("either", [False, True])
@@ -361,6 +357,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_ended_comes_back(either: bool)
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
