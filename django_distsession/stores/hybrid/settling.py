@@ -64,8 +64,7 @@ class Settler:
         if record.ended:
             # Ended is final: no store can know better.
             return True
-        age = self._clock() - record.checked_at
-        return bool(record.origin) and age < self._revalidate_after
+        return self._clock() - record.checked_at < self._revalidate_after
 
     def write_through(self, storage_id: str, durable: Found, token: Token, asked_at: int) -> Tokens:
         """
@@ -218,7 +217,7 @@ class Settler:
             elif told.record.ended:
                 self._bury(storage_id, told.record, cached)
             else:
-                copy = replace(told.record, origin=told.token, checked_at=asked_at, unsynced=False)
+                copy = replace(told.record, origin=told.token, checked_at=asked_at)
                 token = self._put(storage_id, copy, cached and cached.token)
         except RecordTooLarge:
             self._forget(storage_id, cached)

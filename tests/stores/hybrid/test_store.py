@@ -4,6 +4,7 @@ What the hybrid store does when one tier knows something that the other does not
 
 from __future__ import annotations
 
+from dataclasses import replace
 from secrets import token_hex
 
 import pytest
@@ -160,7 +161,10 @@ def test_a_reader_held_up_between_the_tiers_does_not_make_its_copy_younger(tiers
     assert contents(process, key) == {"a": 1, "b": 1}
 
 
-def test_a_writer_held_up_between_the_tiers_does_not_make_its_copy_younger(tiers: Tiers) -> None:
+@pytest.mark.parametrize("name", ["add", "replace"])
+def test_a_writer_held_up_between_the_tiers_does_not_make_its_copy_younger(
+    tiers: Tiers, name: str
+) -> None:
     process, other = tiers.process(), tiers.process()
     key = create(process, a=1)
 
@@ -169,10 +173,13 @@ def test_a_writer_held_up_between_the_tiers_does_not_make_its_copy_younger(tiers
         change(other, key, "c")
         tiers.cache.flush()
 
+    tiers.cache.up = name == "replace"
     session = loaded(process, key)
+    tiers.cache.up = True
+    if name == "add":
+        tiers.cache.flush()
     session["b"] = 1
-    # Where nothing is, only an `add` is left to put an old copy there.
-    one_shot(tiers.cache, "replace", long_pause)
+    one_shot(tiers.cache, name, long_pause)
     session.save()
     assert contents(process, key) == {"a": 1, "b": 1, "c": 1}
 
@@ -334,6 +341,21 @@ def test_reads_go_on_from_the_cache_past_the_time_to_revalidate(is_either: bool)
         contents(process, key)
 
 
+def test_a_copy_merged_from_replicas_during_an_outage_is_saved_after_it(tiers: Tiers) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    record, token = tiers.cache.held[storage_id(key)]
+    # Of which revision such a merge was made, nobody can tell.
+    tiers.cache.held[storage_id(key)] = replace(record, origin="", checked_at=0), token
+    tiers.durable.up = False
+    session = loaded(process, key)
+    tiers.durable.up = True
+    session["b"] = 1
+    session.save()
+    tiers.cache.flush()
+    assert contents(process, key) == {"a": 1, "b": 1}
+
+
 def test_writes_are_refused_and_change_nothing(tiers: Tiers) -> None:
     process = tiers.process()
     key = create(process, a=1)
@@ -487,9 +509,10 @@ def test_a_login_and_logout_that_the_cache_took_are_not_undone_by_a_slow_sync(
     process, other = either.process(), either.process()
     either.durable.up = False
     key = create(process, a=1)
+    session = loaded(process, key)
     either.durable.up = True
     # `other` is about to bring the login to the durable store when the user logs out.
-    one_shot(either.durable, "add", lambda: process(key).delete())
+    one_shot(either.durable, "add", session.flush)
     contents(other, key)
     either.cache.flush()
     assert contents(process, key) is None
@@ -534,6 +557,23 @@ def test_a_cache_that_restarted_empty_takes_no_change_of_what_it_cannot_judge(
     session["b"] = 1
     with pytest.raises(StoreUnavailable):
         session.save()
+
+
+def test_a_cache_without_a_copy_takes_no_change_of_a_session_that_may_have_ended(
+    either: Tiers,
+) -> None:
+    process = either.process()
+    key = create(process, a=1)
+    either.cache.up = False
+    session = loaded(either.process(), key)
+    loaded(process, key).flush()
+    either.cache.flush()
+    either.cache.up, either.durable.up = True, False
+    session["b"] = 1
+    with pytest.raises(StoreUnavailable):
+        session.save()
+    with pytest.raises(StoreUnavailable):
+        contents(process, key)
 
 
 def test_a_session_too_large_for_the_cache_is_not_taken(either: Tiers) -> None:
