@@ -41,7 +41,8 @@ class Clock:
 class FakeStore(Store, ABC):
     """
     up: whether it answers. loses_replies: whether it does what it is asked, and does not answer.
-    before: called with the name of each request before it is carried out.
+    before, after: called with the name of each request, before it is carried out and before it is
+    answered.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class FakeStore(Store, ABC):
         self.loses_replies = False
         self.held: dict[str, tuple[Record, str]] = {}
         self.before: Callable[[str], None] = lambda name: None
+        self.after: Callable[[str], None] = lambda name: None
         self.calls: list[str] = []
         self._tokens = count(1)
 
@@ -58,7 +60,8 @@ class FakeStore(Store, ABC):
         if not self.up and not self.loses_replies:
             raise StoreUnavailable(f"{name}: down")
 
-    def _reply(self) -> None:
+    def _reply(self, name: str) -> None:
+        self.after(name)
         if not self.up:
             raise StoreUnavailable("no reply")
 
@@ -74,7 +77,7 @@ class FakeStore(Store, ABC):
     def get(self, storage_id: str) -> Found | None:
         self._request("get")
         found = self._found(storage_id)
-        self._reply()
+        self._reply("get")
         return found
 
     def add(self, storage_id: str, record: Record) -> Token:
@@ -88,10 +91,10 @@ class FakeStore(Store, ABC):
         self._request(name)
         found = self._found(storage_id)
         if (found and found.token) != token:
-            self._reply()
+            self._reply(name)
             raise Conflict(found)
         kept = self._keep(storage_id, record)
-        self._reply()
+        self._reply(name)
         return kept
 
     def inspect(self, storage_id: str) -> list[Copy]:
@@ -115,7 +118,7 @@ class FakeCache(FakeStore, CacheStore):
     def bury(self, storage_id: str, tombstone: Record) -> None:
         self._request("bury")
         self._keep(storage_id, tombstone)
-        self._reply()
+        self._reply("bury")
 
     def discard(self, storage_id: str, token: Token) -> None:
         self._request("discard")
@@ -124,7 +127,7 @@ class FakeCache(FakeStore, CacheStore):
             if found.token != token:
                 raise Conflict(found)
             del self.held[storage_id]
-        self._reply()
+        self._reply("discard")
 
     def flush(self) -> None:
         self.held.clear()
@@ -145,21 +148,21 @@ class FakeDurable(FakeStore, DurableStore):
         found = self._found(storage_id)
         if found is not None and not found.record.ended:
             self._keep(storage_id, Record.tombstone(expires_at))
-        self._reply()
+        self._reply("end")
 
     def clear_expired(self) -> Cleared:
         return Cleared()
 
 
-def one_shot(store: FakeStore, name: str, action: Callable[[], Any]) -> None:
+def one_shot(store: FakeStore, name: str, action: Callable[[], Any], when: str = "before") -> None:
     """
-    Have `action` happen just before the store's next request of this name is carried out.
+    Have `action` happen just before the store's next request of this name is carried out, or after.
     """
-    before = store.before
+    usual = getattr(store, when)
 
     def once(called: str) -> None:
         if called == name:
-            store.before = before
+            setattr(store, when, usual)
             action()
 
-    store.before = once
+    setattr(store, when, once)

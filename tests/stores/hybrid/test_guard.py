@@ -51,6 +51,10 @@ def test_after_a_failure_nothing_is_asked_until_it_is_time(
             with pytest.raises(StoreUnavailable, match="down"):
                 ask()
     assert store.calls == ["get"]
+    guarded.health._retry_at = 0.0
+    with pytest.raises(StoreUnavailable):
+        guarded.get("x")
+    assert store.calls == ["get", "get"]
     assert len(lines(caplog)) == 1
     assert not guarded.status()[0]["up"]
     store.up = True
