@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
@@ -84,7 +85,7 @@ class Settler:
                 if cached is None:
                     return own
         except StoreUnavailable as error:
-            pass_by_cache(error)
+            self._drop(storage_id, token, error)
             return own
         found = self.settle(storage_id, durable, cached, asked_at)
         if found is not None and found.record.ended:
@@ -222,7 +223,7 @@ class Settler:
         except RecordTooLarge:
             self._forget(storage_id, cached)
         except StoreUnavailable as error:
-            pass_by_cache(error)
+            self._drop(storage_id, cached and cached.token, error)
         if cached is not None and cached.record.unsynced:
             with self._lock:
                 self.synced += 1
@@ -241,6 +242,16 @@ class Settler:
             # Where copies of it still are, they live no longer than that.
             expires_at = max(expires_at, cached.record.expires_at)
         self._cache.bury(storage_id, Record.tombstone(expires_at))
+
+    def _drop(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:
+        """
+        Remove an older copy from a cache that does not take the newer one, but answers, such as
+        one that is out of memory. What goes is in the durable store.
+        """
+        pass_by_cache(error)
+        if token is not None:
+            with suppress(StoreUnavailable, Conflict):
+                self._cache.discard(storage_id, token)
 
     def _forget(self, storage_id: str, cached: Found | None) -> None:
         if cached is not None:

@@ -105,10 +105,14 @@ class FakeStore(Store, ABC):
 
 class FakeCache(FakeStore, CacheStore):
     limit = 1_000_000
+    # Out of memory: what is there stays readable.
+    refuses = False
 
     def _swap(self, name: str, storage_id: str, record: Record, token: Token) -> Token:
         if len(record.payload) > self.limit:
             raise RecordTooLarge(len(record.payload), self.limit, "the cache")
+        if self.refuses:
+            raise StoreUnavailable("out of memory")
         # As on the wire.
         return super()._swap(name, storage_id, dataclasses.replace(record, user=None), token)
 

@@ -62,7 +62,7 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
-    def go_on(self, rounds: int = 12) -> None:
+    def go_on(self, rounds: int = 8) -> None:
         """
         Return when every user has clicked so many times more.
         """

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def wait_for_couchdb(processes: list[Process]) -> None:
     for process in processes:
         store = process.get_store()
         guard = next(part for part in store.parts() if isinstance(part, GuardedStore))
-        until(lambda health=guard.health: health.is_up, lambda store=store: store.get("0" * 64))
+        until(partial(getattr, guard.health, "is_up"), partial(store.get, "0" * 64))
 
 
 def wait_for_memcached(processes: list[Process], load: Load) -> None:
@@ -96,10 +97,8 @@ def wait_for_memcached(processes: list[Process], load: Load) -> None:
     """
     for process in processes:
         cache = memcached_of(process)
-        until(
-            lambda cache=cache: all(node.health.is_up for node in cache.nodes),
-            lambda cache=cache: cache.inspect("0" * 64),
-        )
+        for node in cache.nodes:
+            until(partial(getattr, node.health, "is_up"), partial(cache.inspect, "0" * 64))
     over = time.monotonic() + REVALIDATE_AFTER
     while time.monotonic() <= over:
         load.go_on(1)

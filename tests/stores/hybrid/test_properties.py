@@ -353,7 +353,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_ended_comes_back(either: bool)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=250,
+            max_examples=120,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

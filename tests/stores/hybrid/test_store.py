@@ -315,6 +315,17 @@ def test_a_session_read_without_the_cache_is_saved_with_it(tiers: Tiers) -> None
     assert tiers.durable.calls.count("get") == 1
 
 
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_cache_that_refuses_a_newer_copy_loses_the_older(tiers: Tiers, is_old: bool) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    if is_old:
+        tiers.clock.now += REVALIDATE_AFTER
+    tiers.cache.refuses = True
+    change(process, key, "b")
+    assert contents(process, key) == {"a": 1, "b": 1}
+
+
 # The durable store away.
 
 
