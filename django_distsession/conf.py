@@ -90,6 +90,7 @@ class HybridSettings:
     """
 
     revalidate_after: float
+    writes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,7 @@ SCHEMA: dict[str, dict[str, Option]] = {
     },
     "HYBRID": {
         "REVALIDATE_AFTER": Option(300, _not_negative),
+        "WRITES": Option("couchdb", _one_of("couchdb", "either")),
     },
 }
 
@@ -520,7 +522,9 @@ class _Reader:
             values["VERSION_COOKIE"],
             self.memcached(),
             self.couchdb(),
-            HybridSettings(self.values["HYBRID"]["REVALIDATE_AFTER"]),
+            HybridSettings(
+                self.values["HYBRID"]["REVALIDATE_AFTER"], self.values["HYBRID"]["WRITES"]
+            ),
         )
 
 

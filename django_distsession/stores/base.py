@@ -174,9 +174,15 @@ class CacheStore(Store):
     """
 
     @abstractmethod
-    def discard(self, storage_id: str) -> None:
+    def bury(self, storage_id: str, tombstone: Record) -> None:
         """
-        Forget a session without a trace, wherever it can be reached.
+        Put this tombstone, with what it says of the durable store, over whatever is stored.
+        """
+
+    @abstractmethod
+    def discard(self, storage_id: str, token: Token) -> None:
+        """
+        Forget the record that came with `token` without a trace. `Conflict` if it moved on.
         """
 
 

@@ -270,7 +270,9 @@ class TestHybrid:
         found = store._cache.get(storage_id)
         assert found
         browser.get("/write/")
-        store._cache.discard(storage_id)
+        current = store._cache.get(storage_id)
+        assert current
+        store._cache.discard(storage_id, current.token)
         store._cache.add(storage_id, found.record)
         return browser
 

@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
 from ...exceptions import StoreUnavailable
+from ...stores.hybrid import HybridStore
 from ...stores.memcached import MemcachedStore
 from ...stores.memcached.node import Node
 from ..progress import progress
@@ -32,7 +33,8 @@ class Counts:
     seen: keys that the servers listed, so a session once for each server that holds it.
     repaired: sessions that had a replica written. copies: the replicas that were written.
     gone: sessions that ended or ran out since they were listed. incomplete: sessions with a
-    replica that could not be reached. failed: sessions that could not be read.
+    replica that could not be reached. failed: sessions that could not be read, or of which CouchDB
+    could not be told. synced: sessions that memcached had taken alone, of which it was told now.
     """
 
     seen: int = 0
@@ -41,6 +43,7 @@ class Counts:
     gone: int = 0
     incomplete: int = 0
     failed: int = 0
+    synced: int = 0
 
 
 class Command(BaseCommand):
@@ -84,7 +87,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "--batch-size must be 1 or more, --rate and --max-seconds 0 or more."
             )
-        store = _memcached_store()
+        store, hybrid = _stores()
         counts, complaints = Counts(), []
         pace = Pace(options["rate"], options["max_seconds"])
         for node in _chosen(store, options["server"]):
@@ -98,7 +101,7 @@ class Command(BaseCommand):
                     )
                     for batch in _batches(shown, options["batch_size"]):
                         for storage_id in batch:
-                            _repair(store, node, storage_id, counts)
+                            _repair(store, hybrid, node, storage_id, counts)
                         pace.keep(counts.seen)
             except StoreUnavailable as error:
                 complaints.append(str(error))
@@ -112,11 +115,11 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{counts.seen} copies seen: {counts.repaired} sessions repaired by writing "
                 f"{counts.copies} copies, {counts.gone} gone meanwhile, {counts.incomplete} with "
-                f"a replica out of reach, {counts.failed} failed."
+                f"a replica out of reach, {counts.failed} failed, {counts.synced} told to CouchDB."
             )
         if counts.incomplete or counts.failed:
             complaints.append(
-                "Not all replicas could be reached. Run repairsessions again when they are back."
+                "Not everything could be reached. Run repairsessions again when they are back."
             )
         if complaints:
             raise CommandError(" ".join(complaints))
@@ -150,12 +153,12 @@ class Pace:
             time.sleep(due - now)
 
 
-def _memcached_store() -> MemcachedStore:
+def _stores() -> tuple[MemcachedStore, HybridStore | None]:
     if "MEMCACHED" in conf.needed_sections():
-        engine = import_module(settings.SESSION_ENGINE)
-        for store in engine.SessionStore.get_store().parts():
+        outer = import_module(settings.SESSION_ENGINE).SessionStore.get_store()
+        for store in outer.parts():
             if isinstance(store, MemcachedStore):
-                return store
+                return store, outer if isinstance(outer, HybridStore) else None
     raise CommandError(
         f'SESSION_ENGINE is "{settings.SESSION_ENGINE}", which keeps no replicas in memcached: '
         "there is nothing to repair."
@@ -183,10 +186,13 @@ def _batches(ids: Iterator[str], size: int) -> Iterator[list[str]]:
     yield batch
 
 
-def _repair(store: MemcachedStore, node: Node, storage_id: str, counts: Counts) -> None:
+def _repair(
+    store: MemcachedStore, hybrid: HybridStore | None, node: Node, storage_id: str, counts: Counts
+) -> None:
     counts.seen += 1
     try:
         repair = store.repair(storage_id, node)
+        counts.synced += hybrid is not None and hybrid.sync(storage_id)
     except StoreUnavailable:
         counts.failed += 1
         return

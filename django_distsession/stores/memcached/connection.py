@@ -246,11 +246,11 @@ def set_command(key: bytes, value: bytes, ttl: int, condition: bytes = b"") -> b
     return b"ms %b %d T%d c %b" % (key, len(value), ttl, condition)
 
 
-def delete_command(key: bytes) -> bytes:
+def delete_command(key: bytes, condition: bytes) -> bytes:
     """
-    Return the command that deletes a value.
+    Return the command that deletes a value, if its cas token is the one in `condition`.
     """
-    return b"md %b" % key
+    return b"md %b %b" % (key, condition)
 
 
 def parse_server(server: str) -> tuple[str, int] | str:

@@ -130,20 +130,33 @@ class MemcachedStore(CacheStore):
         """
         Put the tombstone on all reachable replicas, over whatever they hold.
         """
-        tombstone = Record.tombstone(expires_at)
+        self.bury(storage_id, Record.tombstone(expires_at))
+
+    def bury(self, storage_id: str, tombstone: Record) -> None:
+        """
+        Put this tombstone on all reachable replicas, over whatever they hold.
+        """
         nodes = self._replica_set(storage_id)
         replies = self._send(storage_id, tombstone, [(node, ALWAYS) for node in nodes])
         taken = sum(reply is not None and reply.status == b"HD" for reply in replies)
         if taken < self._quorum:
             raise self._unavailable(storage_id, taken)
 
-    def discard(self, storage_id: str) -> None:
+    def discard(self, storage_id: str, token: Token) -> None:
         """
-        Delete the session on all reachable replicas.
+        Delete the session on the replicas that it was read from.
         """
         key = self._key(storage_id)
-        command = delete_command(key)
-        exchange([Request(node, key, command) for node in self._replica_set(storage_id)])
+        tokens: Tokens = token
+        replies = exchange(
+            [
+                Request(node, key, delete_command(key, _condition(cas)))
+                for node, cas in tokens.items()
+                if cas
+            ]
+        )
+        if any(reply is not None and reply.status == b"EX" for reply in replies):
+            raise Conflict(self.get(storage_id))
 
     def repair(self, storage_id: str, stray: Node | None = None) -> Repair:
         """

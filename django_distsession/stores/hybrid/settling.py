@@ -1,0 +1,265 @@
+"""
+Bringing what the durable store and the cache hold of a session to one state.
+
+The same `merge` as between replicas, whatever set the two apart: a write that reached one of them,
+a copy that slept through an outage, or a write that the cache took alone. What one does not know
+it is told, by compare-and-swap; ended beats live.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from ...exceptions import RecordTooLarge, StoreUnavailable
+from ..base import CacheStore, Conflict, DurableStore, Found, Merge, Record, Token
+from .tokens import Tokens, from_cache, from_durable
+
+logger = logging.getLogger("django_distsession.hybrid")
+
+# How often either store is written against others.
+MAX_TRIES = 20
+
+
+class Settler:
+    """
+    Knows both stores, and when a copy in the cache is to be believed.
+    """
+
+    def __init__(
+        self,
+        cache: CacheStore,
+        durable: DurableStore,
+        *,
+        merge: Merge,
+        revalidate_after: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._cache = cache
+        self._durable = durable
+        self._merge = merge
+        self._revalidate_after = revalidate_after
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.synced = 0
+
+    def now(self) -> int:
+        """
+        Return the time to note as a copy's `checked_at`: from before the durable store was asked.
+
+        Taken afterwards, a process that is held up between its two requests would pass off an
+        old copy as a fresh one.
+        """
+        return int(self._clock())
+
+    def is_trusted(self, record: Record) -> bool:
+        """
+        Whether a copy in the cache is to be believed without asking the durable store.
+        """
+        if record.unsynced:
+            return False
+        if record.ended:
+            # Ended is final: no store can know better.
+            return True
+        return self._clock() - record.checked_at < self._revalidate_after
+
+    def write_through(self, storage_id: str, durable: Found, token: Token, asked_at: int) -> Tokens:
+        """
+        Put what was just written to the durable store where the cache's token points to, or where
+        nothing is. `Conflict` if the session had ended, of which the durable store was not told.
+        """
+        copy = replace(durable.record, origin=durable.token, checked_at=asked_at)
+        own = Tokens(durable.token, None)
+        try:
+            try:
+                return Tokens(durable.token, self._put(storage_id, copy, token))
+            except Conflict as conflict:
+                cached = conflict.found
+            except RecordTooLarge:
+                # It lives in the durable store alone, and an older copy must not outlive it.
+                cached = self._cache.get(storage_id)
+                if cached is None:
+                    return own
+        except StoreUnavailable as error:
+            self._drop(storage_id, token, error)
+            return own
+        found = self.settle(storage_id, durable, cached, asked_at)
+        if found is not None and found.record.ended:
+            # The cache alone knew.
+            raise Conflict(found)
+        if found is None or found.record.version != durable.record.version:
+            # The caller has not seen what its write was merged with. By this token its next save
+            # will be told.
+            return own
+        tokens: Tokens = found.token
+        return tokens
+
+    def settle(
+        self,
+        storage_id: str,
+        durable: Found | None,
+        cached: Found | None,
+        asked_at: int,
+        *,
+        strict: bool = False,
+    ) -> Found | None:
+        """
+        Bring both stores to the state that holds what both know, and return it.
+
+        durable, cached: what they hold. asked_at: when the durable store was asked.
+        strict: whether to raise where the durable store cannot be told. If not, the cache keeps
+        its copy as it is, for the next reader to try again.
+        """
+        for _ in range(MAX_TRIES):
+            agreed = self._agree(storage_id, durable, cached)
+            if cached is not None and self._is_settled(agreed, cached.record):
+                # Confirmed by another request while this one was under way.
+                return from_cache(cached)
+            if agreed is not None:
+                try:
+                    durable = self._tell_durable(storage_id, agreed, durable, cached)
+                except Conflict as conflict:
+                    asked_at, durable = self.now(), conflict.found
+                    continue
+                except (StoreUnavailable, RecordTooLarge) as error:
+                    if strict:
+                        raise
+                    logger.debug("The durable store is not told what it lacks: %s", error)
+                    tokens = Tokens(durable and durable.token, cached and cached.token)
+                    return Found(agreed, tokens)
+            try:
+                token = self._tell_cache(storage_id, durable, cached, asked_at)
+            except Conflict as conflict:
+                cached = conflict.found
+            else:
+                return durable and Found(durable.record, Tokens(durable.token, token))
+        if strict:
+            raise StoreUnavailable("A session kept changing while its copies were compared.")
+        return from_durable(durable)
+
+    def end_durably(self, storage_id: str, expires_at: int, token: Token) -> None:
+        """
+        End a session in the durable store, and where it has none, leave a tombstone even so.
+
+        Else somebody who is about to bring there what the cache took alone would revive it.
+        """
+        if token:
+            self._durable.end(storage_id, expires_at, token)
+            return
+        found = self._durable.get(storage_id)
+        if found is None:
+            try:
+                self._durable.add(storage_id, Record.tombstone(expires_at))
+            except Conflict as conflict:
+                found = conflict.found
+        if found is not None and not found.record.ended:
+            self._durable.end(storage_id, expires_at, found.token)
+
+    def _agree(self, storage_id: str, durable: Found | None, cached: Found | None) -> Record | None:
+        if durable is None:
+            return cached and self._only_cached(storage_id, cached.record)
+        ours = durable.record
+        if cached is None or ours.ended:
+            return ours
+        theirs = cached.record
+        if theirs.ended:
+            return theirs
+        if theirs.version == ours.version or ours.created_at >= theirs.expires_at:
+            # The same; or a session that took the key of one that had expired.
+            return ours
+        return self._merge(storage_id, [ours, theirs]) or ours
+
+    def _only_cached(self, storage_id: str, cached: Record) -> Record | None:
+        if cached.ended:
+            return cached
+        if cached.unsynced:
+            # Not as it stands: a cache does not keep all that a durable store wants to know.
+            return self._merge(storage_id, [cached])
+        # A copy of what is gone.
+        return None
+
+    def _is_settled(self, agreed: Record | None, cached: Record) -> bool:
+        return (
+            agreed is not None
+            and not agreed.ended
+            and agreed.version == cached.version
+            and self.is_trusted(cached)
+        )
+
+    def _tell_durable(
+        self, storage_id: str, agreed: Record, durable: Found | None, cached: Found | None
+    ) -> Found:
+        if agreed.ended:
+            is_told = (
+                durable.record.ended
+                if durable is not None
+                else cached is not None and not cached.record.unsynced
+            )
+            if not is_told:
+                self.end_durably(storage_id, agreed.expires_at, durable and durable.token)
+            return Found(agreed, None)
+        if durable is None:
+            return Found(agreed, self._durable.add(storage_id, agreed))
+        if durable.record.version == agreed.version:
+            return durable
+        return Found(agreed, self._durable.replace(storage_id, agreed, durable.token))
+
+    def _tell_cache(
+        self, storage_id: str, told: Found | None, cached: Found | None, asked_at: int
+    ) -> Token:
+        token: Token = None
+        try:
+            if told is None:
+                self._forget(storage_id, cached)
+            elif told.record.ended:
+                self._bury(storage_id, told.record, cached)
+            else:
+                copy = replace(told.record, origin=told.token, checked_at=asked_at)
+                token = self._put(storage_id, copy, cached and cached.token)
+        except RecordTooLarge:
+            self._forget(storage_id, cached)
+        except StoreUnavailable as error:
+            self._drop(storage_id, cached and cached.token, error)
+        if cached is not None and cached.record.unsynced:
+            with self._lock:
+                self.synced += 1
+        return token
+
+    def _put(self, storage_id: str, copy: Record, token: Token) -> Token:
+        if token is None:
+            return self._cache.add(storage_id, copy)
+        return self._cache.replace(storage_id, copy, token)
+
+    def _bury(self, storage_id: str, ended: Record, cached: Found | None) -> None:
+        expires_at = ended.expires_at
+        if cached is not None:
+            if cached.record.ended and not cached.record.unsynced:
+                return
+            # Where copies of it still are, they live no longer than that.
+            expires_at = max(expires_at, cached.record.expires_at)
+        self._cache.bury(storage_id, Record.tombstone(expires_at))
+
+    def _drop(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:
+        """
+        Remove an older copy from a cache that does not take the newer one, but answers, such as
+        one that is out of memory. What goes is in the durable store.
+        """
+        pass_by_cache(error)
+        if token is not None:
+            with suppress(StoreUnavailable, Conflict):
+                self._cache.discard(storage_id, token)
+
+    def _forget(self, storage_id: str, cached: Found | None) -> None:
+        if cached is not None:
+            self._cache.discard(storage_id, cached.token)
+
+
+def pass_by_cache(error: StoreUnavailable) -> None:
+    """
+    Note that a request does without the cache. Its servers' own logs tell when that began.
+    """
+    logger.debug("The cache is passed by: %s", error)

@@ -1,0 +1,35 @@
+"""
+The token of a record that lives in two stores.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..base import Found, Token
+
+
+class Tokens(NamedTuple):
+    """
+    What each of the two stores needs to compare and swap; None where that is not known.
+
+    Each belongs to a record whose every change is in the record that the pair comes with, though
+    not always to the same one. So who replaces by them overwrites nothing unseen.
+    """
+
+    durable: Token
+    cache: Token
+
+
+def from_cache(cached: Found) -> Found:
+    """
+    Return what the cache holds as a record of both stores.
+    """
+    return Found(cached.record, Tokens(cached.record.origin or None, cached.token))
+
+
+def from_durable(durable: Found | None) -> Found | None:
+    """
+    Return what the durable store holds as a record of both stores.
+    """
+    return durable and Found(durable.record, Tokens(durable.token, None))
