@@ -47,6 +47,11 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+def session_of(response: Any) -> Any:
+    request = getattr(response, "wsgi_request", None) or response.asgi_request
+    return request.session
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     # On a busy machine, asyncio says in dev mode that a callback was slow.
     return [record for record in caplog.records if record.name != "asyncio"]
@@ -304,8 +309,7 @@ def test_requests_go_on_anonymously_where_a_site_wants_it(
     assert response.status_code == 200
     assert not response.cookies
     assert "Cookie" in response.headers["Vary"]
-    request = getattr(response, "wsgi_request", None) or response.asgi_request
-    assert request.session.unavailable
+    assert session_of(response).unavailable
     assert [record.levelno for record in said(caplog)] == [logging.WARNING]
     assert contents(session_class, key) == {"a": 1}
     assert browser.get("/read/").content == b"1"
@@ -328,6 +332,7 @@ def test_changes_are_dropped_with_one_log_line_where_only_writes_fail(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
+    assert session_of(response).session_key == key
     assert len(said(caplog)) == 1
     assert contents(session_class, key) == {"a": 1}
 
@@ -341,6 +346,7 @@ def test_a_first_session_is_dropped_where_a_site_wants_it(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
+    assert session_of(response).session_key is None
 
 
 def test_a_logout_that_cannot_be_kept_is_refused_even_where_requests_go_on_anonymously(
