@@ -215,12 +215,17 @@ def test_a_view_may_go_on_without_its_session(browser: Browser, outage: Outage) 
 
 
 def test_middleware_outside_of_ours_meets_an_empty_session_after_the_503(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None]
+    browser: Browser,
+    outage: Outage,
+    with_middleware: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     browser.get("/fill/")
     with_middleware(OTHERS + "AfterView", OURS)
     with outage():
         assert_is_outage(browser.get("/read/"))
+    # The store, which may be slow to fail, is not asked once more.
+    assert len(said(caplog)) == 1
 
 
 def test_a_stream_that_reads_late_breaks_off_and_leaves_the_cookie_alone(
