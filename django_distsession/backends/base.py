@@ -231,8 +231,6 @@ class StoreBackedSession(SessionBase):
         `UpdateError` if the session is gone, `CreateError` if it exists and must not. Whatever
         goes wrong, the stored session is as before.
         """
-        if self._drops_changes():
-            return
         if self.session_key is None:
             self.create()
             return

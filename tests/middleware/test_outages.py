@@ -47,6 +47,11 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+def session_of(response: Any) -> Any:
+    request = getattr(response, "wsgi_request", None) or response.asgi_request
+    return request.session
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     # On a busy machine, asyncio says in dev mode that a callback was slow.
     return [record for record in caplog.records if record.name != "asyncio"]
@@ -210,12 +215,17 @@ def test_a_view_may_go_on_without_its_session(browser: Browser, outage: Outage) 
 
 
 def test_middleware_outside_of_ours_meets_an_empty_session_after_the_503(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None]
+    browser: Browser,
+    outage: Outage,
+    with_middleware: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     browser.get("/fill/")
     with_middleware(OTHERS + "AfterView", OURS)
     with outage():
         assert_is_outage(browser.get("/read/"))
+    # The store, which may be slow to fail, is not asked once more.
+    assert len(said(caplog)) == 1
 
 
 def test_a_stream_that_reads_late_breaks_off_and_leaves_the_cookie_alone(
@@ -304,8 +314,7 @@ def test_requests_go_on_anonymously_where_a_site_wants_it(
     assert response.status_code == 200
     assert not response.cookies
     assert "Cookie" in response.headers["Vary"]
-    request = getattr(response, "wsgi_request", None) or response.asgi_request
-    assert request.session.unavailable
+    assert session_of(response).unavailable
     assert [record.levelno for record in said(caplog)] == [logging.WARNING]
     assert contents(session_class, key) == {"a": 1}
     assert browser.get("/read/").content == b"1"
@@ -328,6 +337,7 @@ def test_changes_are_dropped_with_one_log_line_where_only_writes_fail(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
+    assert session_of(response).session_key == key
     assert len(said(caplog)) == 1
     assert contents(session_class, key) == {"a": 1}
 
@@ -341,6 +351,7 @@ def test_a_first_session_is_dropped_where_a_site_wants_it(
         response = browser.get(path)
     assert response.status_code == 200
     assert not response.cookies
+    assert session_of(response).session_key is None
 
 
 def test_a_logout_that_cannot_be_kept_is_refused_even_where_requests_go_on_anonymously(
