@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
+import select
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -194,6 +195,8 @@ def test_a_second_reply_that_comes_later_meets_no_reader(sessions: Any, liar: Li
         assert contents(sessions, keys[0]) == {"mine": 0}
     go_on.set()
     assert sent.wait(10)
+    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    assert select.select([connection.sock], [], [], 10)[0]
     # Noticed before the next request is sent, so nobody is the worse for it.
     assert contents(sessions, keys[1]) == {"mine": 1}
 
@@ -242,6 +245,7 @@ def test_an_interrupted_exchange_leaves_nothing_behind(
                 store_of(sessions).close()
             with pytest.raises(Interrupted):
                 contents(sessions, keys[0])
+        assert not any(node._pool._idle for node in store_of(sessions).nodes)
         assert contents(sessions, keys[1]) == {"mine": 1}
     assert all(server["up"] for server in sessions.status())
 
