@@ -15,7 +15,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from testproject.servers import MemcachedNode, memcached_nodes
 
 from .cluster import FakeServer
-from .test_histories import TwoReplicas
+from .test_histories import CLIENTS, TwoReplicas, clients
 
 
 class RealServer(FakeServer):
@@ -59,9 +59,18 @@ class RealTwoReplicas(TwoReplicas):
     # Not to be had here. Without the decorator they are no rules.
     reply_is_lost = None
     client_takes_servers_for_down = None
-    client_finds_servers_again = None
     process_is_killed_while_saving = None
     save_while_another_saves = None
+
+    @precondition(lambda self: self.faulty)
+    @rule(client=clients)
+    def client_finds_servers_again(self, client: int) -> None:
+        store = self.processes[client].get_store()
+        conditions = {name: server.condition for name, server in self.cluster.servers.items()}
+        while any(
+            not status["up"] and conditions[status["server"]] == "up" for status in store.status()
+        ):
+            store.inspect("0" * 64)
 
     @precondition(lambda self: self.faulty)
     @rule()
@@ -70,9 +79,9 @@ class RealTwoReplicas(TwoReplicas):
             if server.condition == "hung":
                 server.wake()
             server.condition = "up"
-        for process in self.processes:
-            while not all(server["up"] for server in process.status()):
-                process.get_store().inspect("0" * 64)
+        for client in range(CLIENTS):
+            self.client_finds_servers_again(client)
+        process = self.processes[0]
         process.get_store().repair(process.storage_id(self.key) or "")
         self.faulty, self.lost_data = None, False
 
@@ -93,7 +102,7 @@ def test_no_history_on_real_nodes_loses_or_revives_anything(pair: list[Memcached
         RealTwoReplicas,
         settings=settings(
             max_examples=8,
-            stateful_step_count=25,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
