@@ -142,7 +142,7 @@ def test_two_hung_servers_cost_one_time_out(use: Any, trio: list[MemcachedNode])
 def test_a_server_that_refuses_at_once_leaves_the_others_their_time(
     use: Any, trio: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sessions = use(trio[:2])
+    sessions = use(trio[:2], TIMEOUT=20.0)
     key = stored(sessions, a=1)
     given: list[float] = []
     monkeypatch.setattr(Connection, "set_timeout", noting_timeouts(given))
@@ -150,7 +150,7 @@ def test_a_server_that_refuses_at_once_leaves_the_others_their_time(
     monkeypatch.setattr(Connection, "is_fresh", True)
     trio[0].kill()
     assert contents(sessions, key) == {"a": 1}
-    assert given[0] > 0.5
+    assert given[0] > 10
 
 
 def test_status_tells_what_a_server_took_and_missed(use: Any, trio: list[MemcachedNode]) -> None:

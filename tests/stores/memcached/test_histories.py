@@ -56,18 +56,24 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        names = [f"127.0.0.1:{port}" for port in range(1, self.servers + 1)]
-        self.cluster = Cluster({name: FakeServer(name) for name in names})
+        self.cluster = Cluster({server.name: server for server in self.make_servers()})
+        names = list(self.cluster.servers)
         self.overrides = override_settings(
             SESSION_ENGINE="django_distsession.backends.memcached",
             DISTSESSION={
                 "NAMESPACE": "t",
-                "MEMCACHED": {"SERVERS": names, "REPLICAS": self.servers, "QUORUM": self.quorum},
+                "MEMCACHED": {
+                    "SERVERS": names,
+                    "REPLICAS": self.servers,
+                    "QUORUM": self.quorum,
+                    "TIMEOUT": 0.5,
+                    "RETRY_AFTER": 0.02,
+                },
             },
         )
         self.overrides.enable()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(store_module, "exchange", self.cluster.exchange)
+        self.replace_exchange()
         self.patch.setattr(store_module, "LONGEST_PAUSE", 0)
         self.patch.setattr(base, "_pause", lambda attempt: None)
         self.processes: list[Any] = [
@@ -85,6 +91,12 @@ class Histories(RuleBasedStateMachine):
         self.overlapping: list[dict[str, Values]] = []
         self.faulty: str | None = None
         self.lost_data = False
+
+    def make_servers(self) -> list[FakeServer]:
+        return [FakeServer(f"127.0.0.1:{port}") for port in range(1, self.servers + 1)]
+
+    def replace_exchange(self) -> None:
+        self.patch.setattr(store_module, "exchange", self.cluster.exchange)
 
     def teardown(self) -> None:
         self.patch.undo()
