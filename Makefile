@@ -24,6 +24,7 @@ demo: venv servers
 	@$(BIN)/python -m testproject.demo
 
 test: venv servers
+	@.ci/install-system test
 	$(BIN)/python -X dev -m pytest $(ARGS)
 
 bench: venv servers
@@ -43,6 +44,7 @@ docs: venv
 
 # `make tox ARGS="-e lint"` for one environment.
 tox: venv servers
+	@.ci/install-system test
 	.ci/with-pythons $(BIN)/tox run $(ARGS)
 
 package: venv

@@ -73,7 +73,8 @@ def measure() -> float:
     async def request() -> bool:
         asked = requests.get("/")
         asked.COOKIES["sessionid"] = session.session_key
-        return (await handler.get_response_async(asked)).content == b"1"
+        response: Any = await handler.get_response_async(asked)
+        return bool(response.content == b"1")
 
     async def volley() -> float:
         began = time.perf_counter()
