@@ -17,6 +17,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .response import Response
+
 # What can go wrong with a connection. A time-out is an OSError too.
 FAILURES = (OSError, http.client.HTTPException)
 
@@ -72,7 +74,8 @@ class _TimedSocket:
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        self.raw.close()
+        # `http.client` closes it before it has read a body that ends the connection.
+        pass
 
 
 class Connection:
@@ -86,6 +89,7 @@ class Connection:
             if tls is None
             else http.client.HTTPSConnection(host, port, context=tls)
         )
+        self._http.response_class = Response
         self._socket: _TimedSocket | None = None
 
     def exchange(
@@ -125,7 +129,7 @@ class Connection:
         reply = Reply(response.status, response.headers, response.read())
         if self._http.sock is None:
             # The server said that it will close the connection.
-            self._socket = None
+            self.close()
         return reply
 
     @property
@@ -141,7 +145,7 @@ class Connection:
         """
         self._http.close()
         if self._socket is not None:
-            self._socket.close()
+            self._socket.raw.close()
         self._socket = None
 
 

@@ -244,6 +244,11 @@ class TestServersThatCannot:
         assert sizes == [150, 100, 50]
         assert (cleared.purged, cleared.no_purge) == (150, "")
 
+    def test_a_row_that_stays_is_not_read_again(self, faked: Engine, fake: FakeServer) -> None:
+        fake.script = [NO_ROWS, ROWS, reply(201, {"purged": {}}), NO_ROWS]
+        assert faked.clear_expired(Sweep(batch_size=150)).skipped == 150
+        assert f"startkey_docid={149:064x}%00" in fake.requests[-1].target
+
     @pytest.mark.parametrize(
         ("refusal", "why"),
         [

@@ -251,7 +251,7 @@ class TestTime:
 
         fake.default = reply(200, loaded[1])
         with monkeypatch.context() as patch:
-            patch.setattr(http.client.HTTPResponse, "begin", interrupted)
+            patch.setattr(http.client.HTTPResponse, "read", interrupted)
             with pytest.raises(GreenletTimeout):
                 faked(loaded[0].session_key).load()
         connection = fake.requests[-1].connection

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import os
 import ssl
 import threading
@@ -86,6 +87,32 @@ class TestKeepAlive:
         load(faked)
         load(faked)
         assert [request.connection for request in fake.requests] == [1, 2]
+
+    @pytest.mark.parametrize("length", ["told", "until it closes", "chunked"])
+    def test_a_large_body_that_ends_the_connection_is_read_whole(
+        self, faked: Engine, fake: FakeServer, length: str
+    ) -> None:
+        fake.script = [reply(201, {"rev": "1-a"})]
+        key = stored(faked, a=1)
+        document = {**fake.requests[0].body, "_rev": "1-a", "padding": "x" * 1_000_000}
+        body = json.dumps(document).encode()
+        head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\n"
+        if length == "told":
+            head += b"Content-Length: %d\r\n" % len(body)
+        elif length == "chunked":
+            head += b"Transfer-Encoding: chunked\r\n"
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        fake.default = raw(head + b"\r\n" + body, close=True)
+        for _ in range(2):
+            assert contents(faked, key) == {"a": 1}
+
+    def test_a_head_without_end_is_no_answer(self, faked: Engine, fake: FakeServer) -> None:
+        fake.default = raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n{}")
+        with pytest.raises(StoreUnavailable, match="HTTPException"):
+            load(faked)
+        fake.default = raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\n{}")
+        with pytest.raises(StoreUnavailable, match="LineTooLong"):
+            load(faked)
 
     def test_a_full_pool_waits(
         self, faked: Engine, fake: FakeServer, configure: Callable[..., None]
