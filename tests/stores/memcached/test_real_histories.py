@@ -57,10 +57,10 @@ class RealTwoReplicas(TwoReplicas):
         """
 
     # Not to be had here. Without the decorator they are no rules.
-    reply_is_lost = None
-    client_takes_servers_for_down = None
-    process_is_killed_while_saving = None
-    save_while_another_saves = None
+    reply_is_lost: Any = None
+    client_takes_servers_for_down: Any = None
+    process_is_killed_while_saving: Any = None
+    save_while_another_saves: Any = None
 
     @precondition(lambda self: self.faulty)
     @rule(client=clients)
@@ -98,7 +98,7 @@ def pair() -> Iterator[list[MemcachedNode]]:
 
 def test_no_history_on_real_nodes_loses_or_revives_anything(pair: list[MemcachedNode]) -> None:
     RealTwoReplicas.nodes = pair
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         RealTwoReplicas,
         settings=settings(
             max_examples=8,
