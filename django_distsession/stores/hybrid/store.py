@@ -240,8 +240,13 @@ class HybridStore(DurableStore):
 
     def _moved_on(self, storage_id: str, durable: Found | None, asked_at: int) -> Conflict:
         """
-        Return the error that carries what both stores hold by now, once they hold the same.
+        Return the error that carries what the durable store holds by now.
+
+        Where the session is over, the cache is told. Where it goes on, the save that follows
+        tells it: the sooner that comes, the less often it meets yet another one.
         """
+        if durable is not None and not durable.record.ended:
+            return Conflict(from_durable(durable))
         cached, is_reached = self._look(storage_id)
         if not is_reached:
             return Conflict(self._without_cache(durable))

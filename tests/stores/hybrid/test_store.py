@@ -326,6 +326,16 @@ def test_a_cache_that_refuses_a_newer_copy_loses_the_older(tiers: Tiers, is_old:
     assert contents(process, key) == {"a": 1, "b": 1}
 
 
+def test_a_reader_finds_the_cache_refusing_and_leaves_no_older_copy(tiers: Tiers) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    killed_between_the_writes(tiers, process, key)
+    tiers.clock.now += REVALIDATE_AFTER
+    tiers.cache.refuses = True
+    assert contents(process, key) == {"a": 1, "new": 1}
+    assert tiers.cached(key) is None
+
+
 # The durable store away.
 
 
