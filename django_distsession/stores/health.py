@@ -33,16 +33,19 @@ class Health:
     The breaker. retry_after: seconds until the first probe; the pause doubles with each failure.
 
     longest_probe: seconds after which a prober that never told how it went counts as lost.
+    longest_backoff: where the doubling ends, in multiples of `retry_after`.
     """
 
     def __init__(
         self,
         retry_after: float,
         longest_probe: float = 0.0,
+        longest_backoff: int = LONGEST_BACKOFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._retry_after = retry_after
         self._longest_probe = longest_probe
+        self._longest_backoff = longest_backoff
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
@@ -126,7 +129,7 @@ class Health:
 
     def _pause(self) -> float:
         doubled: int = 1 << min(max(self._failures - 1, 0), 10)
-        factor = min(doubled, LONGEST_BACKOFF)
+        factor = min(doubled, self._longest_backoff)
         return self._retry_after * factor * random.uniform(0.75, 1.25)  # noqa: S311
 
     def status(self) -> HealthStatus:

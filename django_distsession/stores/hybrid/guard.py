@@ -47,7 +47,9 @@ class GuardedStore(DurableStore):
         """
         Forget how the store was doing.
         """
-        self.health = Health(self._retry_after)
+        # The store may have breakers of its own, one per server, whose pauses grow. If these grew
+        # too, a probe here would seldom meet a probe there.
+        self.health = Health(self._retry_after, longest_backoff=1)
         self._error: StoreUnavailable | None = None
 
     def get(self, storage_id: str) -> Found | None:
