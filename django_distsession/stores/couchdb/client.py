@@ -174,6 +174,57 @@ class Client:
                 raise ValueError("not a JSON array")
             return answers
 
+    def delete(self, doc_id: str, rev: str) -> None:
+        """
+        Delete a document by its revision.
+        """
+        with translated(self.place):
+            self._request("DELETE", _escape(doc_id), query={"rev": rev})
+
+    def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
+        """
+        Copy one revision of a document to another id, over the revision `over`, if there is one.
+        """
+        destination = _escape(to) + (f"?rev={over}" if over else "")
+        with translated(self.place):
+            self._request(
+                "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
+            )
+
+    def design_documents(self) -> list[dict[str, Any]]:
+        """
+        Return all design documents.
+        """
+        query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
+        with translated(self.place):
+            rows = _object(self._request("GET", "_all_docs", query=query))["rows"]
+            return [row["doc"] for row in rows]
+
+    def view_info(self, design: str) -> dict[str, Any]:
+        """
+        Return the state of a design document's index.
+        """
+        try:
+            with translated(self.place):
+                return _object(self._request("GET", f"_design/{quote(design, safe='')}/_info"))
+        except DocumentMissing as error:
+            raise DesignMissing(f"{design}: {error}") from error
+
+    def view_cleanup(self) -> None:
+        """
+        Remove the indexes that no design document has any longer.
+        """
+        with translated(self.place):
+            self._request("POST", "_view_cleanup", body={}, timeout=VIEW_TIMEOUT)
+
+    def active_tasks(self) -> list[dict[str, Any]]:
+        """
+        Return what the server is doing in the background, for all databases.
+        """
+        with translated(self.place):
+            root = self._server.root or ""
+            return list(self._request("GET", "_active_tasks", root=root).json())
+
     def info(self) -> dict[str, Any]:
         """
         Return the counts and sizes of the database.
@@ -222,6 +273,7 @@ class Client:
         query: Any = None,
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
+        root: str | None = None,
     ) -> Any:
         def ask() -> Any:
             # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
@@ -232,6 +284,7 @@ class Client:
                 body=body,
                 query_kwargs=query,
                 timeout=timeout or self._server.timeout,
+                root=root,
                 **({"headers": headers} if headers else {}),
             )
 
