@@ -223,7 +223,10 @@ class Client:
         """
         with translated(self.place):
             root = self._server.root or ""
-            return list(self._request("GET", "_active_tasks", root=root).json())
+            tasks = self._request("GET", "_active_tasks", root=root).json()
+            if not isinstance(tasks, list):
+                raise ValueError("not a JSON array")
+            return tasks
 
     def info(self) -> dict[str, Any]:
         """

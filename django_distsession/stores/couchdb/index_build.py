@@ -94,12 +94,14 @@ class IndexBuild:
         Return how many documents are not in the index yet, and whether it is being built.
         """
         try:
-            index = self._client.view_info(self._design).get("view_index", {})
+            index = self._client.view_info(self._design).get("view_index")
         except RequestRefused:
-            index = {}
-        # A server that does not tell has answered the first query only when the index was there.
-        pending = index.get("updates_pending", {}).get("minimum", 0)
-        return int(pending), bool(index.get("updater_running"))
+            index = None
+        told = index.get("updates_pending") if isinstance(index, dict) else None
+        if index is None or not isinstance(told, dict):
+            # Such a server has answered the first query only when the index was there.
+            return 0, False
+        return int(told.get("minimum", 0)), bool(index.get("updater_running"))
 
     def _report(self, pending: int) -> None:
         """

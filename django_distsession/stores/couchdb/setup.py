@@ -73,6 +73,10 @@ class SetUp:
         try:
             yield
         except (LoginRefused, RightMissing) as error:
+            if isinstance(error, LoginRefused):
+                # Some servers say this to users whom they know, too. Who may not even look has
+                # the wrong password.
+                self.exists()
             raise self._lacks_database_admin("store design documents in it") from error
 
     def exists(self) -> bool:
