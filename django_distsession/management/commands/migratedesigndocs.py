@@ -98,8 +98,6 @@ class Command(BaseCommand):
         terminal = not quiet and self.stderr.isatty()
         with watching(self.stdout.write, terminal=terminal) as shown, set_up.explained():
             watcher = Watcher() if quiet else shown
-            if not changes_nothing:
-                set_up.prepare_database()
             migration = Migration(
                 set_up.admin, set_up.designs, build=build, force=force, watcher=watcher
             )
@@ -107,6 +105,7 @@ class Command(BaseCommand):
             if not quiet:
                 self._show(plan, build, database_missing=not set_up.exists(), of=set_up)
             if not changes_nothing:
+                set_up.prepare_database()
                 migration.run()
         if changes_nothing and plan.refused:
             self.stderr.write(self._refusal(plan.refused, str(MigrationRefused(plan.refused))))

@@ -139,7 +139,7 @@ def _not_found(place: str, error: NotFoundError) -> StoreError:
         return DocumentMissing(said)
     if said in ("not_found: Database does not exist.", "not_found: no_db_file"):
         return DatabaseMissing(said)
-    if said.startswith("not_found: missing"):
-        # "missing_named_view", "missing json key ..."
+    if said.startswith(("not_found: missing", "not_found: ddoc ")):
+        # "missing_named_view", "missing json key ...", "ddoc ... has no view named ..."
         return DocumentMissing(said)
     return _unusable(place, said)
