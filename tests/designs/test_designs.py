@@ -128,7 +128,7 @@ def test_a_design_that_cannot_be_used_is_refused(
 
 def test_a_folder_without_manifest_or_views_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(DesignError, match="design.json cannot be read"):
+    with pytest.raises(DesignError, match=r"design\.json cannot be read"):
         own_designs(tmp_path)
     (tmp_path / "a" / "design.json").write_text('{"version": 1}')
     with pytest.raises(DesignError, match="no map functions"):

@@ -77,9 +77,9 @@ def test_where_nothing_is_created_the_error_names_the_command(
 ) -> None:
     database.create()
     configure(COUCHDB={"CREATE": False})
-    with pytest.raises(CommandError, match="manage.py migratedesigndocs"):
+    with pytest.raises(CommandError, match="migratedesigndocs"):
         call_command("clearsessions")
-    with pytest.raises(StoreMisconfigured, match="manage.py migratedesigndocs"):
+    with pytest.raises(StoreMisconfigured, match="migratedesigndocs"):
         sessions.for_user(7)
     assert database.versions() == {}
     migrate(verbosity=0)
