@@ -79,7 +79,7 @@ class CouchDBSession(StoreBackedSession):
             admin,
             create=given.create,
             member=member and unquote(member),
-            designs=(*bundled_designs(), *own_designs(given.designs)),
+            designs=(*bundled_designs().values(), *own_designs(given.designs)),
         )
 
     @classmethod

@@ -134,7 +134,8 @@ def deploy(sessions: type[SessionStore], monkeypatch: pytest.MonkeyPatch) -> Cal
     """
 
     def use(*wanted: Design) -> None:
-        monkeypatch.setattr("django_distsession.backends.couchdb.bundled_designs", lambda: wanted)
+        by_name = {design.name: design for design in wanted}
+        monkeypatch.setattr("django_distsession.backends.couchdb.bundled_designs", lambda: by_name)
         StoreBackedSession._engines.pop(sessions, None)
 
     return use
@@ -142,7 +143,7 @@ def deploy(sessions: type[SessionStore], monkeypatch: pytest.MonkeyPatch) -> Cal
 
 @pytest.fixture
 def bundled() -> tuple[Design, ...]:
-    return designs.bundled_designs()
+    return tuple(designs.bundled_designs().values())
 
 
 def migrate(*arguments: str, **options: Any) -> None:

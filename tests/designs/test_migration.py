@@ -152,10 +152,10 @@ def test_several_runs_at_once_do_not_harm_each_other(
 
 def test_a_stale_staging_copy_is_taken_over(client: Client, database: Database) -> None:
     migrate(client, release(1))
+    staged = f"_design/{release(2).staging_name}"
     rev = client.put(release(2).document(release(2).staging_name)).rev
     taken: list[str] = []
     steps = Steps("building", lambda: taken.append(client.get(staged)["_rev"]))
-    staged = f"_design/{release(2).staging_name}"
     migrate(client, release(2), watcher=steps)
     assert taken == [rev]
     assert database.versions() == {"purpose": 2}
@@ -180,8 +180,8 @@ def test_staging_copies_of_older_releases_go_and_those_of_newer_ones_stay(
 def test_a_staging_copy_that_is_taken_away_is_made_again(
     client: Client, database: Database
 ) -> None:
-    removals = iter([lambda: client.delete(staged, client.get(staged)["_rev"])])
     staged = f"_design/{release(2).staging_name}"
+    removals = iter([lambda: client.delete(staged, client.get(staged)["_rev"])])
     migrate(client, release(2), watcher=Steps("building", lambda: next(removals, lambda: None)()))
     assert database.versions() == {"purpose": 2}
 

@@ -22,6 +22,7 @@ from couchdb3.sync import Database, Server
 from .errors import (
     DatabaseMissing,
     DesignMissing,
+    DesignReplaced,
     DocumentMissing,
     LoginRefused,
     RequestRefused,
@@ -48,6 +49,8 @@ VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
 
 # Seconds for a view, whose index may have to catch up first. Commands wait; requests never ask.
 VIEW_TIMEOUT = 600.0
+# How often a view is read whose design document is being replaced.
+MAX_TRIES = 5
 
 
 class Stored(NamedTuple):
@@ -137,17 +140,26 @@ class Client:
         encoded = {
             name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
         }
+        path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
+        for left in reversed(range(MAX_TRIES)):
+            try:
+                with translated(self.place):
+                    return self._rows(
+                        self._request("GET", path, query=encoded, timeout=VIEW_TIMEOUT)
+                    )
+            except DesignReplaced:
+                if not left:
+                    raise
+            except DocumentMissing as error:
+                raise DesignMissing(f"{design}/{view}: {error}") from error
+        raise AssertionError
+
+    def _rows(self, reply: Any) -> list[dict[str, Any]]:
         try:
-            with translated(self.place):
-                reply = self._request(
-                    "GET",
-                    f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}",
-                    query=encoded,
-                    timeout=VIEW_TIMEOUT,
-                )
-                return list(_object(reply)["rows"])
-        except DocumentMissing as error:
-            raise DesignMissing(f"{design}/{view}: {error}") from error
+            return list(_object(reply)["rows"])
+        except ValueError as error:
+            # What CouchDB has sent of an answer by the time of an error, it cannot take back.
+            raise DesignReplaced(f"An answer of CouchDB at {self.place} broke off.") from error
 
     def purge(self, revisions: dict[str, list[str]]) -> dict[str, list[str]]:
         """

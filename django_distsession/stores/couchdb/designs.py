@@ -106,11 +106,11 @@ def content_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def bundled_designs() -> tuple[Design, ...]:
+def bundled_designs() -> dict[str, Design]:
     """
-    Return the designs that come with this version.
+    Return the designs that come with this version, by name.
     """
-    return read_designs(BUNDLED)
+    return {design.name: design for design in read_designs(BUNDLED)}
 
 
 def own_designs(folder: str | Path | None) -> tuple[Design, ...]:

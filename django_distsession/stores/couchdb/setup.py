@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from .client import Client, DatabaseMissing, LoginRefused, RevisionConflict, RightMissing
+from .client import (
+    Client,
+    DatabaseMissing,
+    DocumentMissing,
+    LoginRefused,
+    RevisionConflict,
+    RightMissing,
+)
 from .designs import Design, bundled_designs
-from .planning import State, make_plan
+from .planning import State, compare
 
 COMMAND = "manage.py migratedesigndocs"
 ADMIN_URL = 'DISTSESSION["COUCHDB"]["ADMIN_URL"]'
@@ -34,7 +41,7 @@ class SetUp:
         designs: Iterable[Design] | None = None,
     ) -> None:
         self.admin = admin
-        self.designs = bundled_designs() if designs is None else tuple(designs)
+        self.designs = tuple(bundled_designs().values() if designs is None else designs)
         self._create = create
         self._member = member
 
@@ -51,10 +58,9 @@ class SetUp:
             )
         self.prepare_database()
         with self.explained():
-            plan = make_plan(self.designs, self.admin.design_documents())
-            for entry in plan.entries:
-                if entry.state is State.MISSING:
-                    self._create_design(entry.design)
+            for design in self.designs:
+                if compare(design, self._stored(design)).state is State.MISSING:
+                    self._create_design(design)
 
     def prepare_database(self) -> None:
         """
@@ -113,6 +119,12 @@ class SetUp:
                 self.admin.put_security(admitting(member))
         except StoreMisconfigured as error:
             raise self._lacks_database_admin("say who may use it") from error
+
+    def _stored(self, design: Design) -> dict[str, Any] | None:
+        try:
+            return self.admin.get(design.doc_id)
+        except DocumentMissing:
+            return None
 
     def _create_design(self, design: Design) -> None:
         try:
