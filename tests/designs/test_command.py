@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from django.core.management import CommandError
 
+from django_distsession import conf
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.management.watchers import LineWatcher, watching
 from django_distsession.stores.couchdb.designs import Design
@@ -299,3 +301,20 @@ def test_both_engines_with_couchdb_have_design_documents(
     deploy(*map(raised, bundled))
     run()
     assert set(database.versions().values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("folder", "text"),
+    [("none", "the path of an existing directory"), ("bad", "x/design.json cannot be read")],
+)
+def test_settings_name_the_projects_own_designs(
+    settings: Any, configure: Callable[..., None], tmp_path: Path, folder: str, text: str
+) -> None:
+    (tmp_path / "bad" / "x").mkdir(parents=True)
+    settings.DISTSESSION = {"COUCHDB": {"URL": "http://127.0.0.1:1"}}
+    settings.SESSION_ENGINE = "django_distsession.backends.couchdb"
+    assert conf.problems() == []
+    configure(COUCHDB={"DESIGNS": str(tmp_path / folder)})
+    (problem,) = conf.problems()
+    assert problem.setting == 'DISTSESSION["COUCHDB"]["DESIGNS"]'
+    assert re.search(text, problem.message)

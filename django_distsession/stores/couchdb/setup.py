@@ -79,11 +79,22 @@ class SetUp:
         try:
             yield
         except (LoginRefused, RightMissing) as error:
-            if isinstance(error, LoginRefused):
-                # Some servers say this to users whom they know, too. Who may not even look has
-                # the wrong password.
-                self.exists()
+            if isinstance(error, LoginRefused) and not self._is_known():
+                raise
             raise self._lacks_database_admin("store design documents in it") from error
+
+    def _is_known(self) -> bool:
+        """
+        Whether the server knows the user. Some say 401 to users whom they know, too; who may not
+        even look has the wrong password.
+        """
+        try:
+            self.exists()
+        except LoginRefused:
+            return False
+        except StoreUnavailable:
+            return True
+        return True
 
     def exists(self) -> bool:
         """
