@@ -64,7 +64,7 @@ class BarWatcher(Watcher):
         Move the bar.
         """
         if self._bar is None:
-            self._bar = self._make_bar(unit=" documents")
+            self._bar = self._make_bar(total=total, unit=" documents")
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 

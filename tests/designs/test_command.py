@@ -252,9 +252,28 @@ def test_who_may_not_is_told_which_right_is_missing(
         assert part in str(error.value)
     assert "pw" not in str(error.value)
     assert run("--check")[0] == 1
-    configure(COUCHDB={"URL": member, "ADMIN_URL": couchdb.url})
+    # An admin of the database may do it, though no other's tasks are shown to such a user.
+    security["admins"] = {"names": [name], "roles": ["_admin"]}
+    assert database.http.put("_security", json=security).status_code == 200
     run()
     assert database.versions() == {"purpose": 2}
+
+
+def test_the_rights_of_admin_url_are_used(
+    run: Run,
+    database: Database,
+    deploy: Deploy,
+    member: str,
+    couchdb: CouchDBServer,
+    configure: Callable[..., None],
+) -> None:
+    deploy(release(1))
+    configure(COUCHDB={"URL": member, "ADMIN_URL": couchdb.url})
+    run()
+    assert database.versions() == {"purpose": 1}
+    # As on first use, the user of the request path is let in.
+    security = database.get("_security")
+    assert security["members"]["names"] == [urlsplit(member).username]
 
 
 def test_a_wrong_password_is_no_missing_right(

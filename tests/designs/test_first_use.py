@@ -14,6 +14,7 @@ from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.designs import Design
+from django_distsession.stores.couchdb.setup import SetUp
 from tests.designs.conftest import Database, migrate, raised, release
 
 Engine = type[SessionStore]
@@ -98,6 +99,18 @@ def test_first_use_replaces_nothing(
     after = database.designs()
     assert after.pop("missing")["distsession_version"] == 2
     assert after == before
+
+
+def test_another_process_may_create_a_document_first(
+    sessions: Engine, database: Database, deploy: Callable[..., None], monkeypatch: Any
+) -> None:
+    database.create()
+    database.put(release(1).document())
+    deploy(release(1))
+    # It was not there a moment ago.
+    monkeypatch.setattr(SetUp, "_stored", lambda self, design: None)
+    sessions.get_store()._set_up.run()  # type: ignore[attr-defined]
+    assert database.versions() == {"purpose": 1}
 
 
 def test_an_index_that_an_older_document_lacks_is_left_to_the_command(
