@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_distsession.backends.couchdb import SessionStore
-from django_distsession.exceptions import StoreMisconfigured
+from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.designs import Design
 from django_distsession.stores.couchdb.setup import SetUp
@@ -111,6 +111,15 @@ def test_another_process_may_create_a_document_first(
     monkeypatch.setattr(SetUp, "_stored", lambda self, design: None)
     sessions.get_store()._set_up.run()  # type: ignore[attr-defined]
     assert database.versions() == {"purpose": 1}
+
+
+def test_a_database_that_is_not_there_yet_is_no_absent_session(
+    sessions: Engine, database: Database, monkeypatch: Any
+) -> None:
+    # Created on one node of a cluster, and not yet known to another.
+    monkeypatch.setattr(SetUp, "prepare_database", lambda self: None)
+    with pytest.raises(StoreUnavailable, match="does not show"):
+        save(sessions)
 
 
 def test_an_index_that_an_older_document_lacks_is_left_to_the_command(

@@ -58,9 +58,14 @@ class SetUp:
             )
         self.prepare_database()
         with self.explained():
-            for design in self.designs:
-                if compare(design, self._stored(design)).state is State.MISSING:
-                    self._create_design(design)
+            try:
+                for design in self.designs:
+                    if compare(design, self._stored(design)).state is State.MISSING:
+                        self._create_design(design)
+            except DatabaseMissing as error:
+                raise StoreUnavailable(
+                    f"CouchDB at {self.admin.place} does not show what was just set up."
+                ) from error
 
     def prepare_database(self) -> None:
         """
