@@ -281,7 +281,9 @@ def test_a_wrong_password_is_no_missing_right(
 ) -> None:
     run()
     parts = urlsplit(couchdb.url)
-    configure(COUCHDB={"URL": f"http://{parts.username}:no@{parts.hostname}:{parts.port}"})
+    # CouchDB locks users out after a few wrong passwords: not the admin of the other tests.
+    user = f"u{uuid.uuid4().hex}"
+    configure(COUCHDB={"URL": f"http://{user}:no@{parts.hostname}:{parts.port}"})
     with pytest.raises(CommandError, match="does not let us in"):
         run()
 

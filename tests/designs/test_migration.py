@@ -198,6 +198,27 @@ def test_a_server_that_cannot_copy_is_written_to(
     assert database.versions() == {"purpose": 2}
 
 
+def test_old_index_files_are_cleaned_up_even_if_only_that_was_left(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(client, release(1))
+    made: list[tuple[str, str]] = []
+    request = client._request
+
+    def noting(method: str, resource: str, **options: Any) -> Any:
+        made.append((method, resource))
+        return request(method, resource, **options)
+
+    monkeypatch.setattr(client, "_request", noting)
+    migrate(client, release(2))
+    assert made[-1] == ("POST", "_view_cleanup")
+    made.clear()
+    # Killed just before, an earlier run has left nothing that a plan could show.
+    migrate(client, release(2))
+    assert made[-1] == ("POST", "_view_cleanup")
+    assert {method for method, _ in made[:-1]} == {"GET"}
+
+
 class Killed(BaseException):
     """
     As good as SIGKILL: nobody catches it.
