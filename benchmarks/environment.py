@@ -17,7 +17,7 @@ from benchmarks.sample import sample_json
 
 
 def describe(servers: Servers, *, rounds: int, batch: int) -> dict[str, str]:
-    clients = ("Django", "pymemcache", "couchdb3", "httpcore")
+    clients = ("Django", "pymemcache", "couchdb3")
     load = os.getloadavg()[0]
     return {
         "Python": f"{platform.python_implementation()} {platform.python_version()}",

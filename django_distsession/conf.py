@@ -81,6 +81,7 @@ class CouchDBSettings:
     cache_entries: int
     cache_bytes: int
     expiry_grace: int
+    designs: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,11 @@ def _file(value: Any) -> str | None:
     return None if good else "the path of an existing file"
 
 
+def _folder(value: Any) -> str | None:
+    good = isinstance(value, str | Path) and Path(value).is_dir()
+    return None if good else "the path of an existing directory"
+
+
 TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
 TLS_TEXT = (
     "True, an ssl.SSLContext, or a dict with the paths of existing files under "
@@ -292,6 +298,7 @@ SCHEMA: dict[str, dict[str, Option]] = {
         "CACHE_ENTRIES": Option(1000, _count),
         "CACHE_BYTES": Option(32 * 1024 * 1024, _count),
         "EXPIRY_GRACE": Option(300, _whole_seconds),
+        "DESIGNS": Option(None, _optional(_folder)),
     },
     "HYBRID": {
         "REVALIDATE_AFTER": Option(300, _not_negative),
@@ -460,6 +467,7 @@ class _Reader:
             values["CACHE_ENTRIES"],
             values["CACHE_BYTES"],
             values["EXPIRY_GRACE"],
+            self._designs(values["DESIGNS"]),
         )
 
     def _check_codec(self, path: str) -> None:
@@ -478,6 +486,22 @@ class _Reader:
                 f"is {path}, which needs a module that is not installed: {error}. For encryption: "
                 "pip install 'django-distsession[encryption]'.",
             )
+
+    def _designs(self, path: str | Path | None) -> str | None:
+        if path is None:
+            return None
+        # It imports CouchDB's client, which sites without CouchDB need not wait for.
+        from .stores.couchdb.designs import DesignError, own_designs
+
+        try:
+            own_designs(path)
+        except DesignError as error:
+            self.add(
+                IMPOSSIBLE,
+                full_name("COUCHDB", "DESIGNS"),
+                f"holds a design document that cannot be used. {error}.",
+            )
+        return str(path)
 
     def _ca_file(self, path: str | Path | None) -> str | None:
         if path is None:

@@ -16,6 +16,7 @@ from ..stores.couchdb import CouchDBStore
 from ..stores.couchdb.client import Client
 from ..stores.couchdb.conditional import ConditionalReads
 from ..stores.couchdb.connect import connect
+from ..stores.couchdb.designs import bundled_designs, own_designs
 from ..stores.couchdb.setup import SetUp
 from .base import TOMBSTONE_MARGIN, StoreBackedSession
 from .records import Records
@@ -45,23 +46,7 @@ class CouchDBSession(StoreBackedSession):
             raise conf.missing("COUCHDB", "URL")
         database = cls.database_name(given)
 
-        def client(urls: Sequence[str]) -> Client:
-            server = connect(
-                urls,
-                timeout=given.timeout,
-                pool_size=given.pool_size,
-                auth=given.auth,
-                ca_file=given.ca_file,
-                retry_after=given.retry_after,
-            )
-            return Client(server, database)
-
-        if given.client:
-            usual = Client(import_string(given.client)(), database)
-        else:
-            usual = client(given.urls)
-        admin = client(given.admin_urls) if given.admin_urls else usual
-        member = urlsplit(given.urls[0]).username if given.urls and given.admin_urls else None
+        usual = cls._usual_client(given, database)
         conditional = (
             ConditionalReads(given.cache_entries, given.cache_bytes)
             if given.conditional_reads
@@ -69,12 +54,51 @@ class CouchDBSession(StoreBackedSession):
         )
         return CouchDBStore(
             usual,
-            SetUp(admin, create=given.create, member=member and unquote(member)),
+            cls.make_set_up(given, database, usual),
             merge=records.merge,
             as_json=records.codec.is_json,
             conditional=conditional,
             grace=given.expiry_grace,
         )
+
+    @classmethod
+    def make_set_up(
+        cls, given: conf.CouchDBSettings, database: str, usual: Client | None = None
+    ) -> SetUp:
+        """
+        Return what creates a database and its design documents, with the rights of `ADMIN_URL`.
+
+        usual: the client of the request path, which serves where there is no `ADMIN_URL`.
+        """
+        if given.admin_urls:
+            admin = cls._connect(given, given.admin_urls, database)
+        else:
+            admin = usual or cls._usual_client(given, database)
+        member = urlsplit(given.urls[0]).username if given.urls and given.admin_urls else None
+        return SetUp(
+            admin,
+            create=given.create,
+            member=member and unquote(member),
+            designs=(*bundled_designs().values(), *own_designs(given.designs)),
+        )
+
+    @classmethod
+    def _usual_client(cls, given: conf.CouchDBSettings, database: str) -> Client:
+        if given.client:
+            return Client(import_string(given.client)(), database)
+        return cls._connect(given, given.urls, database)
+
+    @staticmethod
+    def _connect(given: conf.CouchDBSettings, urls: Sequence[str], database: str) -> Client:
+        server = connect(
+            urls,
+            timeout=given.timeout,
+            pool_size=given.pool_size,
+            auth=given.auth,
+            ca_file=given.ca_file,
+            retry_after=given.retry_after,
+        )
+        return Client(server, database)
 
     @classmethod
     def _durable(cls) -> DurableStore:

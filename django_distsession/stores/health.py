@@ -40,8 +40,8 @@ class Health:
         self,
         retry_after: float,
         longest_probe: float = 0.0,
-        longest_backoff: int = LONGEST_BACKOFF,
         clock: Callable[[], float] = time.monotonic,
+        longest_backoff: int = LONGEST_BACKOFF,
     ) -> None:
         self._retry_after = retry_after
         self._longest_probe = longest_probe

@@ -22,6 +22,7 @@ from couchdb3.sync import Database, Server
 from .errors import (
     DatabaseMissing,
     DesignMissing,
+    DesignReplaced,
     DocumentMissing,
     LoginRefused,
     RequestRefused,
@@ -48,6 +49,8 @@ VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
 
 # Seconds for a view, whose index may have to catch up first. Commands wait; requests never ask.
 VIEW_TIMEOUT = 600.0
+# How often a view is read whose design document is being replaced.
+MAX_TRIES = 5
 
 
 class Stored(NamedTuple):
@@ -137,17 +140,26 @@ class Client:
         encoded = {
             name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
         }
+        path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
+        for left in reversed(range(MAX_TRIES)):
+            try:
+                with translated(self.place):
+                    return self._rows(
+                        self._request("GET", path, query=encoded, timeout=VIEW_TIMEOUT)
+                    )
+            except DesignReplaced:
+                if not left:
+                    raise
+            except DocumentMissing as error:
+                raise DesignMissing(f"{design}/{view}: {error}") from error
+        raise AssertionError
+
+    def _rows(self, reply: Any) -> list[dict[str, Any]]:
         try:
-            with translated(self.place):
-                reply = self._request(
-                    "GET",
-                    f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}",
-                    query=encoded,
-                    timeout=VIEW_TIMEOUT,
-                )
-                return list(_object(reply)["rows"])
-        except DocumentMissing as error:
-            raise DesignMissing(f"{design}/{view}: {error}") from error
+            return list(_object(reply)["rows"])
+        except ValueError as error:
+            # What CouchDB has sent of an answer by the time of an error, it cannot take back.
+            raise DesignReplaced(f"An answer of CouchDB at {self.place} broke off.") from error
 
     def purge(self, revisions: dict[str, list[str]]) -> dict[str, list[str]]:
         """
@@ -173,6 +185,60 @@ class Client:
             if not isinstance(answers, list):
                 raise ValueError("not a JSON array")
             return answers
+
+    def delete(self, doc_id: str, rev: str) -> None:
+        """
+        Delete a document by its revision.
+        """
+        with translated(self.place):
+            self._request("DELETE", _escape(doc_id), query={"rev": rev})
+
+    def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
+        """
+        Copy one revision of a document to another id, over the revision `over`, if there is one.
+        """
+        destination = _escape(to) + (f"?rev={over}" if over else "")
+        with translated(self.place):
+            self._request(
+                "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
+            )
+
+    def design_documents(self) -> list[dict[str, Any]]:
+        """
+        Return all design documents.
+        """
+        query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
+        with translated(self.place):
+            rows = _object(self._request("GET", "_all_docs", query=query))["rows"]
+            return [row["doc"] for row in rows]
+
+    def view_info(self, design: str) -> dict[str, Any]:
+        """
+        Return the state of a design document's index.
+        """
+        try:
+            with translated(self.place):
+                return _object(self._request("GET", f"_design/{quote(design, safe='')}/_info"))
+        except DocumentMissing as error:
+            raise DesignMissing(f"{design}: {error}") from error
+
+    def view_cleanup(self) -> None:
+        """
+        Remove the indexes that no design document has any longer.
+        """
+        with translated(self.place):
+            self._request("POST", "_view_cleanup", body={}, timeout=VIEW_TIMEOUT)
+
+    def active_tasks(self) -> list[dict[str, Any]]:
+        """
+        Return what the server is doing in the background, for all databases.
+        """
+        with translated(self.place):
+            root = self._server.root or ""
+            tasks = self._request("GET", "_active_tasks", root=root).json()
+            if not isinstance(tasks, list):
+                raise ValueError("not a JSON array")
+            return tasks
 
     def info(self) -> dict[str, Any]:
         """
@@ -222,6 +288,7 @@ class Client:
         query: Any = None,
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
+        root: str | None = None,
     ) -> Any:
         def ask() -> Any:
             # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
@@ -232,6 +299,7 @@ class Client:
                 body=body,
                 query_kwargs=query,
                 timeout=timeout or self._server.timeout,
+                root=root,
                 **({"headers": headers} if headers else {}),
             )
 

@@ -46,6 +46,12 @@ class DesignMissing(StoreError):
     """
 
 
+class DesignReplaced(StoreUnavailable):
+    """
+    The design document was replaced while its view was read. The next reading uses the new one.
+    """
+
+
 class RevisionConflict(StoreError):
     """
     The document has another revision by now.
@@ -135,11 +141,13 @@ def reason(error: Exception) -> str:
 def _not_found(place: str, error: NotFoundError) -> StoreError:
     # Only CouchDB's own words count. A proxy's 404 must neither end a session nor set anything up.
     said = reason(error)
+    if said == "not_found: Design document was updated or deleted.":
+        return DesignReplaced(f"CouchDB at {place}: {said}")
     if said in ("not_found: missing", "not_found: deleted"):
         return DocumentMissing(said)
     if said in ("not_found: Database does not exist.", "not_found: no_db_file"):
         return DatabaseMissing(said)
-    if said.startswith("not_found: missing"):
-        # "missing_named_view", "missing json key ..."
+    if said.startswith(("not_found: missing", "not_found: ddoc ")):
+        # "missing_named_view", "missing json key ...", "ddoc ... has no view named ..."
         return DocumentMissing(said)
     return _unusable(place, said)

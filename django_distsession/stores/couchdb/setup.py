@@ -5,11 +5,21 @@ it, and the design documents. Several processes may do so at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from .client import Client, DatabaseMissing, DocumentMissing, RevisionConflict
-from .designs import bundled_designs
+from .client import (
+    Client,
+    DatabaseMissing,
+    DocumentMissing,
+    LoginRefused,
+    RevisionConflict,
+    RightMissing,
+)
+from .designs import Design, bundled_designs
+from .planning import State, compare
 
 COMMAND = "manage.py migratedesigndocs"
 ADMIN_URL = 'DISTSESSION["COUCHDB"]["ADMIN_URL"]'
@@ -19,16 +29,26 @@ class SetUp:
     """
     admin: a client with the rights of ADMIN_URL. create: whether it may be used without being told.
     member: the user of the request path, where that is another one.
+    designs: the design documents; None: those that come with this package.
     """
 
-    def __init__(self, admin: Client, *, create: bool = True, member: str | None = None) -> None:
+    def __init__(
+        self,
+        admin: Client,
+        *,
+        create: bool = True,
+        member: str | None = None,
+        designs: Iterable[Design] | None = None,
+    ) -> None:
         self.admin = admin
+        self.designs = tuple(bundled_designs().values() if designs is None else designs)
         self._create = create
         self._member = member
 
     def run(self) -> None:
         """
-        Create what is missing. `StoreMisconfigured` if that may not be.
+        Create what is missing, and change nothing else: neither is an index built here, nor an
+        older design document replaced. `StoreMisconfigured` if that may not be.
         """
         if not self._create:
             raise StoreMisconfigured(
@@ -36,14 +56,55 @@ class SetUp:
                 'exist at its server, and DISTSESSION["COUCHDB"]["CREATE"] is False. Run '
                 f'"{COMMAND}" with {ADMIN_URL} naming a server admin; it creates both.'
             )
-        if not self._exists():
+        self.prepare_database()
+        with self.explained():
+            try:
+                for design in self.designs:
+                    if compare(design, self._stored(design)).state is State.MISSING:
+                        self._create_design(design)
+            except DatabaseMissing as error:
+                raise StoreUnavailable(
+                    f"CouchDB at {self.admin.place} does not show what was just set up."
+                ) from error
+
+    def prepare_database(self) -> None:
+        """
+        Create the database if it is missing, and let the user of the request path in.
+        """
+        if not self.exists():
             self._create_database()
         if self._member:
             self._admit(self._member)
-        for design in bundled_designs().values():
-            self._put_design(design)
 
-    def _exists(self) -> bool:
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """
+        Say which right is missing, should design documents be refused.
+        """
+        try:
+            yield
+        except (LoginRefused, RightMissing) as error:
+            if isinstance(error, LoginRefused) and not self._is_known():
+                raise
+            raise self._lacks_database_admin("store design documents in it") from error
+
+    def _is_known(self) -> bool:
+        """
+        Whether the server knows the user. Some say 401 to users whom they know, too; who may not
+        even look has the wrong password.
+        """
+        try:
+            self.exists()
+        except LoginRefused:
+            return False
+        except StoreUnavailable:
+            return True
+        return True
+
+    def exists(self) -> bool:
+        """
+        Whether there is such a database.
+        """
         try:
             self.admin.info()
         except DatabaseMissing:
@@ -61,7 +122,7 @@ class SetUp:
             ) from error
         except StoreUnavailable:
             # Two nodes of a cluster that create one database at once may both stumble over it.
-            if not self._exists():
+            if not self.exists():
                 raise
 
     def _admit(self, member: str) -> None:
@@ -75,17 +136,18 @@ class SetUp:
         except StoreMisconfigured as error:
             raise self._lacks_database_admin("say who may use it") from error
 
-    def _put_design(self, design: dict[str, Any]) -> None:
+    def _stored(self, design: Design) -> dict[str, Any] | None:
         try:
-            self.admin.get(design["_id"])
+            return self.admin.get(design.doc_id)
         except DocumentMissing:
-            try:
-                self.admin.put(dict(design))
-            except RevisionConflict:
-                # Another process was faster.
-                return
-            except StoreMisconfigured as error:
-                raise self._lacks_database_admin("store design documents in it") from error
+            return None
+
+    def _create_design(self, design: Design) -> None:
+        try:
+            self.admin.put(design.document())
+        except RevisionConflict:
+            # Another process was faster.
+            return
 
     def _lacks_database_admin(self, what: str) -> StoreMisconfigured:
         return StoreMisconfigured(

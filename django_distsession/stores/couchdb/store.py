@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ... import suspicious
-from ...exceptions import StoreUnavailable
+from ...exceptions import StoreMisconfigured, StoreUnavailable
 from ..base import (
     Cleared,
     Conflict,
@@ -30,7 +30,7 @@ from .branches import merge_branches, remove_branches
 from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
 from .collection import Collection
 from .conditional import ConditionalReads, outrank
-from .setup import SetUp
+from .setup import COMMAND, SetUp
 
 T = TypeVar("T")
 
@@ -244,7 +244,12 @@ class CouchDBStore(DurableStore):
             self._set_up.run()
         try:
             return request()
-        except (DatabaseMissing, DesignMissing) as error:
+        except DesignMissing as error:
+            raise StoreMisconfigured(
+                f"A design document of the CouchDB database {self._client.name!r} is older than "
+                f'this code, and lacks an index. Run "{COMMAND}".'
+            ) from error
+        except DatabaseMissing as error:
             raise StoreUnavailable(
                 f"CouchDB at {self._client.place} does not show what was just set up."
             ) from error
