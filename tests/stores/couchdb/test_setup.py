@@ -228,13 +228,26 @@ class TestWhatIsSaid:
     def test_two_nodes_that_stumble_over_each_other(self, faked: Engine, fake: FakeServer) -> None:
         stumbled = reply(500, {"error": "internal_server_error", "reason": "No DB shards"})
         made = reply(201, {"ok": True, "rev": "1-a"})
-        fake.script = [NO_DATABASE, NO_DATABASE, stumbled, INFO, *[MISSING, made] * 2, MISSING]
+        fake.script = [
+            NO_DATABASE,
+            NO_DATABASE,
+            stumbled,
+            INFO,
+            *[MISSING, made] * len(bundled_designs()),
+            MISSING,
+        ]
         assert faked("a" * 32).load() == {}
         assert fake.script == []
 
     def test_a_database_that_does_not_appear(self, faked: Engine, fake: FakeServer) -> None:
         made = reply(201, {"ok": True, "rev": "1-a"})
-        fake.script = [NO_DATABASE, NO_DATABASE, made, *[MISSING, made] * 2, NO_DATABASE]
+        fake.script = [
+            NO_DATABASE,
+            NO_DATABASE,
+            made,
+            *[MISSING, made] * len(bundled_designs()),
+            NO_DATABASE,
+        ]
         with pytest.raises(Exception, match="does not show"):
             faked("a" * 32).load()
 
