@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
@@ -45,6 +46,17 @@ class Browser:
     def open(self, url: str) -> None:
         self.driver.get(url)
         self._keep()
+
+    def open_when_back(self, url: str) -> None:
+        """
+        Do as the page of an outage asks: try again, until the store is known to be back.
+        """
+
+        def is_back(driver: WebDriver) -> bool:
+            self.open(url)
+            return self.status != 503
+
+        WebDriverWait(self.driver, PATIENCE).until(is_back)
 
     def click(self, selector: str) -> None:
         """

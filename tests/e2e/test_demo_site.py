@@ -53,7 +53,7 @@ def test_an_outage_of_every_store_logs_nobody_out(
         browser.open(web.url + page)
 
     site.start_every_store()
-    browser.open(f"{web.url}/cart/")
+    browser.open_when_back(f"{web.url}/cart/")
     assert is_logged_in(browser)
     assert browser.shows(".line-name")
     assert browser.cookie == cookie
