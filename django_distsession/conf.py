@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from . import rules
 from .codecs import Codec
 
 NAME = "DISTSESSION"
@@ -111,143 +111,10 @@ class Settings:
     hybrid: HybridSettings
 
 
-# A rule returns what to write instead, or None for a value that is right.
-Rule = Callable[[Any], str | None]
-
-
-def _is(kind: type, text: str) -> Rule:
-    # bool is an int in Python, but no number of anything.
-    return lambda value: (
-        None if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) else text
-    )
-
-
-def _seconds(value: Any) -> str | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
-    return None if good else "a number of seconds greater than 0"
-
-
-def _not_negative(value: Any) -> str | None:
-    return None if value == 0 and not isinstance(value, bool) else _seconds(value)
-
-
-def _count(value: Any) -> str | None:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return None if good else "a whole number, 1 or more"
-
-
-def _whole_seconds(value: Any) -> str | None:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return None if good else "a whole number of seconds, 0 or more"
-
-
-def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) and value else "a string that is not empty"
-
-
-def _optional(rule: Rule) -> Rule:
-    def check(value: Any) -> str | None:
-        wanted = None if value is None else rule(value)
-        return wanted and f"{wanted}, or None"
-
-    return check
-
-
-def _one_of(*choices: str) -> Rule:
-    text = " or ".join(f'"{choice}"' for choice in choices)
-    return lambda value: None if value in choices else text
-
-
-def _namespace(value: Any) -> str | None:
-    good = isinstance(value, str) and re.fullmatch(r"[!-~]{1,100}", value)
-    return None if good else "1 to 100 ASCII characters, no spaces"
-
-
-def _dotted_path(value: Any) -> str | None:
-    good = isinstance(value, str) and "." in value
-    return None if good else 'a dotted path such as "package.module.name"'
-
-
-SERVERS_TEXT = (
-    'a list of "host:port", "[ipv6 address]:port" or "/path/of/a/socket", each server once'
-)
-
-
-def _servers(value: Any) -> str | None:
-    if not isinstance(value, list | tuple) or not value:
-        return SERVERS_TEXT
-    good = all(isinstance(server, str) and _is_server(server) for server in value)
-    return None if good and len(set(value)) == len(value) else SERVERS_TEXT
-
-
-def _is_server(server: str) -> bool:
-    if server.startswith(("/", "unix:/")):
-        return True
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5})", server)
-    return match is not None and 0 < int(match[2]) < 65536
-
-
-URL_TEXT = 'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://'
-
-
-def _url(value: Any) -> str | None:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        good = (
-            parts is not None
-            and parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and not parts.query
-            and not parts.fragment
-        )
-    except ValueError:
-        good = False
-    return None if good else URL_TEXT
-
-
-URLS_TEXT = f"{URL_TEXT}; or a list of such URLs, the nodes of one cluster, each once"
-
-
-def _urls(value: Any) -> str | None:
-    if isinstance(value, list | tuple):
-        good = value and all(_url(url) is None for url in value) and len(set(value)) == len(value)
-        return None if good else URLS_TEXT
-    return _url(value) and URLS_TEXT
-
-
 def _as_tuple(value: Any) -> tuple[str, ...]:
     if not value:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _file(value: Any) -> str | None:
-    good = isinstance(value, str | Path) and Path(value).is_file()
-    return None if good else "the path of an existing file"
-
-
-def _folder(value: Any) -> str | None:
-    good = isinstance(value, str | Path) and Path(value).is_dir()
-    return None if good else "the path of an existing directory"
-
-
-TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
-TLS_TEXT = (
-    "True, an ssl.SSLContext, or a dict with the paths of existing files under "
-    '"CA_FILE", "CERT_FILE" and "KEY_FILE" (each may be left out)'
-)
-
-
-def _tls(value: Any) -> str | None:
-    if value is True or isinstance(value, ssl.SSLContext):
-        return None
-    good = (
-        isinstance(value, Mapping)
-        and set(value) <= TLS_FILES
-        and all(isinstance(path, str | Path) and Path(path).is_file() for path in value.values())
-    )
-    return None if good else TLS_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,52 +124,52 @@ class Option:
     """
 
     default: Any
-    rule: Rule
+    rule: rules.Rule
 
 
 REQUIRED: Any = object()
 
 SCHEMA: dict[str, dict[str, Option]] = {
     "": {
-        "NAMESPACE": Option(None, _optional(_namespace)),
-        "HASH_KEYS": Option(True, _is(bool, "True or False")),
-        "CODEC": Option("django_distsession.codecs.SignedCodec", _dotted_path),
-        "TOUCH_INTERVAL": Option(300, _whole_seconds),
-        "ON_UNAVAILABLE": Option("raise", _one_of("raise", "anonymous")),
-        "VERSION_COOKIE": Option(False, _is(bool, "True or False")),
+        "NAMESPACE": Option(None, rules.optional(rules.namespace)),
+        "HASH_KEYS": Option(True, rules.is_a(bool, "True or False")),
+        "CODEC": Option("django_distsession.codecs.SignedCodec", rules.dotted_path),
+        "TOUCH_INTERVAL": Option(300, rules.whole_seconds),
+        "ON_UNAVAILABLE": Option("raise", rules.one_of("raise", "anonymous")),
+        "VERSION_COOKIE": Option(False, rules.is_a(bool, "True or False")),
     },
     "MEMCACHED": {
-        "SERVERS": Option(REQUIRED, _servers),
-        "REPLICAS": Option(None, _optional(_count)),
-        "QUORUM": Option(1, _count),
-        "TIMEOUT": Option(0.25, _seconds),
-        "CONNECT_TIMEOUT": Option(0.25, _seconds),
-        "POOL_SIZE": Option(32, _count),
-        "RETRY_AFTER": Option(1.0, _seconds),
-        "USERNAME": Option(None, _optional(_text)),
-        "PASSWORD": Option(None, _optional(_text)),
-        "TLS": Option(None, _optional(_tls)),
+        "SERVERS": Option(REQUIRED, rules.servers),
+        "REPLICAS": Option(None, rules.optional(rules.count)),
+        "QUORUM": Option(1, rules.count),
+        "TIMEOUT": Option(0.25, rules.seconds),
+        "CONNECT_TIMEOUT": Option(0.25, rules.seconds),
+        "POOL_SIZE": Option(32, rules.count),
+        "RETRY_AFTER": Option(1.0, rules.seconds),
+        "USERNAME": Option(None, rules.optional(rules.text)),
+        "PASSWORD": Option(None, rules.optional(rules.text)),
+        "TLS": Option(None, rules.optional(rules.tls)),
     },
     "COUCHDB": {
-        "URL": Option(REQUIRED, _urls),
-        "ADMIN_URL": Option(None, _optional(_urls)),
-        "DATABASE": Option(None, _optional(_text)),
-        "CREATE": Option(True, _is(bool, "True or False")),
-        "CLIENT": Option(None, _optional(_dotted_path)),
-        "TIMEOUT": Option(2.0, _seconds),
-        "POOL_SIZE": Option(32, _count),
-        "RETRY_AFTER": Option(1.0, _seconds),
-        "AUTH": Option("basic", _one_of("basic", "cookie")),
-        "CA_FILE": Option(None, _optional(_file)),
-        "CONDITIONAL_READS": Option(False, _is(bool, "True or False")),
-        "CACHE_ENTRIES": Option(1000, _count),
-        "CACHE_BYTES": Option(32 * 1024 * 1024, _count),
-        "EXPIRY_GRACE": Option(300, _whole_seconds),
-        "DESIGNS": Option(None, _optional(_folder)),
+        "URL": Option(REQUIRED, rules.urls),
+        "ADMIN_URL": Option(None, rules.optional(rules.urls)),
+        "DATABASE": Option(None, rules.optional(rules.text)),
+        "CREATE": Option(True, rules.is_a(bool, "True or False")),
+        "CLIENT": Option(None, rules.optional(rules.dotted_path)),
+        "TIMEOUT": Option(2.0, rules.seconds),
+        "POOL_SIZE": Option(32, rules.count),
+        "RETRY_AFTER": Option(1.0, rules.seconds),
+        "AUTH": Option("basic", rules.one_of("basic", "cookie")),
+        "CA_FILE": Option(None, rules.optional(rules.file)),
+        "CONDITIONAL_READS": Option(False, rules.is_a(bool, "True or False")),
+        "CACHE_ENTRIES": Option(1000, rules.count),
+        "CACHE_BYTES": Option(32 * 1024 * 1024, rules.count),
+        "EXPIRY_GRACE": Option(300, rules.whole_seconds),
+        "DESIGNS": Option(None, rules.optional(rules.folder)),
     },
     "HYBRID": {
-        "REVALIDATE_AFTER": Option(300, _not_negative),
-        "WRITES": Option("couchdb", _one_of("couchdb", "either")),
+        "REVALIDATE_AFTER": Option(300, rules.not_negative),
+        "WRITES": Option("couchdb", rules.one_of("couchdb", "either")),
     },
 }
 
@@ -530,7 +397,7 @@ class _Reader:
     def read(self) -> Settings:
         values = self.values[""]
         namespace = values["NAMESPACE"] or settings.SESSION_COOKIE_NAME.lower()
-        if wanted := _namespace(namespace):
+        if wanted := rules.namespace(namespace):
             self.add(
                 BAD_VALUE,
                 full_name("", "NAMESPACE"),

@@ -13,27 +13,27 @@ import random
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
     CreateError,
-    SessionBase,
     UpdateError,
 )
 from django.core.signals import setting_changed
 from django.utils.crypto import get_random_string
-from django.utils.module_loading import import_string
 
 from .. import conf, version_cookie
 from ..exceptions import StoreUnavailable
 from ..state import State, first_state, new_tag
 from ..stores.base import Conflict, Found, Record, Store, Token
+from . import inspection
 from .changes import Change, find_change
+from .engine import Engine
 from .records import Opened, Records
 from .threads import in_thread
+from .twins import AsyncTwins
 
 logger = logging.getLogger("django_distsession.sessions")
 
@@ -84,20 +84,7 @@ class _First(NamedTuple):
     opened: Opened
 
 
-class Engine:
-    """
-    What all sessions of one class share: the store and the way records are encoded.
-    """
-
-    def __init__(self, make_store: Callable[[conf.Settings, Records], Store]) -> None:
-        self.settings = conf.get()
-        self.records = Records(import_string(self.settings.codec)())
-        self.store = make_store(self.settings, self.records)
-        # Loads of copies older than what the browser's version cookie says.
-        self.stale_loads = 0
-
-
-class StoreBackedSession(SessionBase):
+class StoreBackedSession(AsyncTwins):
     """
     A session in a store. Engines say which store by `make_store`.
 
@@ -304,51 +291,6 @@ class StoreBackedSession(SessionBase):
         Remove expired sessions from stores that do not do so by themselves.
         """
 
-    # The same without blocking the event loop, nor the one thread that all of Django shares.
-
-    async def aload(self) -> dict[str, Any]:
-        """
-        See `load`.
-        """
-        return await in_thread(self.load)
-
-    async def aexists(self, session_key: str) -> bool:
-        """
-        See `exists`.
-        """
-        return await in_thread(self.exists, session_key)
-
-    async def acreate(self) -> None:
-        """
-        See `create`.
-        """
-        await in_thread(self.create)
-
-    async def acycle_key(self) -> None:
-        """
-        See `cycle_key`.
-        """
-        await in_thread(self.cycle_key)
-
-    async def asave(self, must_create: bool = False) -> None:
-        """
-        See `save`.
-        """
-        await in_thread(self.save, must_create)
-
-    async def adelete(self, session_key: str | None = None) -> None:
-        """
-        See `delete`.
-        """
-        await in_thread(self.delete, session_key)
-
-    @classmethod
-    async def aclear_expired(cls) -> None:
-        """
-        See `clear_expired`.
-        """
-        await in_thread(cls.clear_expired)
-
     # Outages.
 
     def give_up(self) -> None:
@@ -377,35 +319,7 @@ class StoreBackedSession(SessionBase):
         """
         Tell where this session lives: engine, storage id, version, and each server's copy.
         """
-        engine = type(self).__module__.rpartition(".")[2]
-        about: dict[str, Any] = {
-            "engine": engine,
-            "storage_id": None,
-            "version": None,
-            "expires_at": None,
-            "copies": [],
-        }
-        self._get_session()
-        if self.session_key is None or self._loaded is None:
-            return about
-        storage_id = self.storage_id(self.session_key)
-        if storage_id is None:
-            return about
-        about["storage_id"] = storage_id
-        about["version"] = list(self._loaded.record.version)
-        about["expires_at"] = self._loaded.record.expires_at
-        about["copies"] = [
-            {
-                "store": copy.store,
-                "place": copy.place,
-                "state": copy.condition,
-                "version": copy.version and list(copy.version),
-                "replica": copy.replica,
-                "detail": copy.detail,
-            }
-            for copy in self.get_store().inspect(storage_id)
-        ]
-        return about
+        return inspection.describe(self)
 
     async def ainspect(self) -> dict[str, Any]:
         """

@@ -1,0 +1,195 @@
+"""
+Rules for single settings. A rule takes a value and returns what to write instead, or None for a
+value that is right. No Django here.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Rule = Callable[[Any], str | None]
+
+
+def is_a(kind: type, wanted: str) -> Rule:
+    """
+    Accept instances of a class.
+    """
+    # bool is an int in Python, but no number of anything.
+    return lambda value: (
+        None
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        else wanted
+    )
+
+
+def seconds(value: Any) -> str | None:
+    """
+    Accept a span of time.
+    """
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+    return None if good else "a number of seconds greater than 0"
+
+
+def not_negative(value: Any) -> str | None:
+    """
+    Accept a span of time, or none at all.
+    """
+    return None if value == 0 and not isinstance(value, bool) else seconds(value)
+
+
+def count(value: Any) -> str | None:
+    """
+    Accept a number of things.
+    """
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return None if good else "a whole number, 1 or more"
+
+
+def whole_seconds(value: Any) -> str | None:
+    """
+    Accept a span of time that is counted in whole seconds.
+    """
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return None if good else "a whole number of seconds, 0 or more"
+
+
+def text(value: Any) -> str | None:
+    """
+    Accept any text but the empty one.
+    """
+    return None if isinstance(value, str) and value else "a string that is not empty"
+
+
+def optional(rule: Rule) -> Rule:
+    """
+    Accept what the rule accepts, or None.
+    """
+
+    def check(value: Any) -> str | None:
+        wanted = None if value is None else rule(value)
+        return wanted and f"{wanted}, or None"
+
+    return check
+
+
+def one_of(*choices: str) -> Rule:
+    """
+    Accept one of these.
+    """
+    wanted = " or ".join(f'"{choice}"' for choice in choices)
+    return lambda value: None if value in choices else wanted
+
+
+def namespace(value: Any) -> str | None:
+    """
+    Accept what may stand in front of a memcached key.
+    """
+    good = isinstance(value, str) and re.fullmatch(r"[!-~]{1,100}", value)
+    return None if good else "1 to 100 ASCII characters, no spaces"
+
+
+def dotted_path(value: Any) -> str | None:
+    """
+    Accept what may be the path of a Python object.
+    """
+    good = isinstance(value, str) and "." in value
+    return None if good else 'a dotted path such as "package.module.name"'
+
+
+SERVERS_TEXT = (
+    'a list of "host:port", "[ipv6 address]:port" or "/path/of/a/socket", each server once'
+)
+
+
+def servers(value: Any) -> str | None:
+    """
+    Accept the addresses of memcached servers.
+    """
+    if not isinstance(value, list | tuple) or not value:
+        return SERVERS_TEXT
+    good = all(isinstance(server, str) and _is_server(server) for server in value)
+    return None if good and len(set(value)) == len(value) else SERVERS_TEXT
+
+
+def _is_server(server: str) -> bool:
+    if server.startswith(("/", "unix:/")):
+        return True
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5})", server)
+    return match is not None and 0 < int(match[2]) < 65536
+
+
+URL_TEXT = 'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://'
+
+
+def url(value: Any) -> str | None:
+    """
+    Accept the address of a CouchDB node.
+    """
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        good = (
+            parts is not None
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not parts.query
+            and not parts.fragment
+        )
+    except ValueError:
+        good = False
+    return None if good else URL_TEXT
+
+
+URLS_TEXT = f"{URL_TEXT}; or a list of such URLs, the nodes of one cluster, each once"
+
+
+def urls(value: Any) -> str | None:
+    """
+    Accept one such address, or those of several nodes.
+    """
+    if isinstance(value, list | tuple):
+        good = value and all(url(one) is None for one in value) and len(set(value)) == len(value)
+        return None if good else URLS_TEXT
+    return url(value) and URLS_TEXT
+
+
+def file(value: Any) -> str | None:
+    """
+    Accept the path of a file that exists.
+    """
+    good = isinstance(value, str | Path) and Path(value).is_file()
+    return None if good else "the path of an existing file"
+
+
+def folder(value: Any) -> str | None:
+    """
+    Accept the path of a directory that exists.
+    """
+    good = isinstance(value, str | Path) and Path(value).is_dir()
+    return None if good else "the path of an existing directory"
+
+
+TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
+TLS_TEXT = (
+    "True, an ssl.SSLContext, or a dict with the paths of existing files under "
+    '"CA_FILE", "CERT_FILE" and "KEY_FILE" (each may be left out)'
+)
+
+
+def tls(value: Any) -> str | None:
+    """
+    Accept what says how to use TLS.
+    """
+    if value is True or isinstance(value, ssl.SSLContext):
+        return None
+    good = (
+        isinstance(value, Mapping)
+        and set(value) <= TLS_FILES
+        and all(isinstance(path, str | Path) and Path(path).is_file() for path in value.values())
+    )
+    return None if good else TLS_TEXT
