@@ -15,16 +15,11 @@ from urllib.parse import urlsplit
 Rule = Callable[[Any], str | None]
 
 
-def is_a(kind: type, wanted: str) -> Rule:
+def boolean(value: Any) -> str | None:
     """
-    Accept instances of a class.
+    Accept True and False.
     """
-    # bool is an int in Python, but no number of anything.
-    return lambda value: (
-        None
-        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        else wanted
-    )
+    return None if isinstance(value, bool) else "True or False"
 
 
 def seconds(value: Any) -> str | None:
