@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
-from ...exceptions import StoreUnavailable
+from ...exceptions import RecordTooLarge, StoreUnavailable
 from ...stores.hybrid import HybridStore
 from ...stores.memcached import MemcachedStore
 from ...stores.memcached.node import Node
@@ -193,7 +193,7 @@ def _repair(
     try:
         repair = store.repair(storage_id, node)
         counts.synced += hybrid is not None and hybrid.sync(storage_id)
-    except StoreUnavailable:
+    except (StoreUnavailable, RecordTooLarge):
         counts.failed += 1
         return
     counts.repaired += bool(repair.written)

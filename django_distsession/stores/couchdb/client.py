@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -271,6 +272,17 @@ class Client:
         """
         with translated(self.place):
             self._request("PUT", "_security", body=security)
+
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how each node is doing, as this process sees it; nothing of a client of one's own.
+        """
+        if not isinstance(self._server.session, HTTPSession):
+            return []
+        return [
+            {"store": "couchdb", "server": node.name, **asdict(node.health.status())}
+            for node in self._server.session.nodes
+        ]
 
     def close(self) -> None:
         """

@@ -58,17 +58,18 @@ class Node:
     ) -> None:
         self.address = address
         self.name = address.public
-        self.health = Health(retry_after)
         # Whether the last failure took as long as a time-out.
         self.hung = False
         self.cookie: str | None = None
         self.cookie_lock = threading.Lock()
         self._pool_size = pool_size
+        self._retry_after = retry_after
         self._tls = tls
         self._start_anew()
         _nodes.add(self)
 
     def _start_anew(self) -> None:
+        self.health = Health(self._retry_after)
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(self._pool_size)
         self.cookie_lock = threading.Lock()

@@ -190,6 +190,12 @@ class CouchDBStore(DurableStore):
         version = None if record.ended else record.version
         return [Copy("couchdb", place, "ended" if record.ended else "live", version, detail=detail)]
 
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how each node is doing, as this process sees it.
+        """
+        return self._client.status()
+
     def close(self) -> None:
         """
         Close all connections.

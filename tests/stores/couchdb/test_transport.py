@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores.couchdb.node import Address
 from testproject.servers import CouchDBServer
+from tests.conftest import engine_class
 from tests.stores.couchdb.conftest import contents, stored
 from tests.stores.couchdb.fake import FakeServer, Request, raw, reply, reset
 
@@ -373,3 +375,20 @@ def test_a_forked_process_and_its_parent_read_their_own_replies(
         assert pipe.read() == b"good"
     os.waitpid(child, 0)
     assert mine == [{"a": 1}] * 5
+
+
+def test_status_tells_which_nodes_answer(settings: Any, distsession: dict[str, Any]) -> None:
+    url = distsession["COUCHDB"]["URL"]
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        distsession["COUCHDB"]["URL"] = [dead, url]
+        settings.DISTSESSION = distsession
+        sessions = engine_class(settings, "couchdb")
+        for _ in range(8):
+            sessions().create()
+        down, up = sessions.status()
+    assert (down["server"], down["up"]) == (dead, False)
+    assert "ConnectionRefusedError" in down["last_error"]
+    assert up["up"]
+    assert "@" not in up["server"]
