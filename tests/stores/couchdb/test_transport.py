@@ -385,7 +385,7 @@ def test_status_tells_which_nodes_answer(settings: Any, distsession: dict[str, A
         distsession["COUCHDB"]["URL"] = [dead, url]
         settings.DISTSESSION = distsession
         sessions = engine_class(settings, "couchdb")
-        for _ in range(8):
+        for _ in range(24):
             sessions().create()
         down, up = sessions.status()
     assert (down["server"], down["up"]) == (dead, False)
