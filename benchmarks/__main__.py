@@ -11,7 +11,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import hung_node, ratios, report
+from benchmarks import garbage, hung_node, ratios, report
 from benchmarks.contenders import CONTENDERS
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
@@ -33,6 +33,10 @@ def main() -> None:
         if hung_node.CONTENDER in options.contenders:
             hung = hung_node.measure(servers.nodes, rounds=options.rounds, batch=options.batch)
             verdicts.append(hung.verdict)
+        if "couchdb" in options.contenders:
+            url, database = servers.couchdb.url, servers.database
+            collected = garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
+            verdicts += filter(None, [collected])
     print(report.as_text(environment, results, verdicts, hung))
     if options.json:
         document = report.as_document(environment, results, verdicts, hung)

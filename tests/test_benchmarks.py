@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import garbage
 from benchmarks.contenders import CONTENDERS
 from benchmarks.operations import Operation
 from benchmarks.ratios import RATIOS
@@ -68,8 +69,10 @@ def test_every_time_is_printed(run):
 def test_every_ratio_is_printed_with_its_target(run):
     printed, figures = run
     labels = [row["label"] for row in figures["ratios"]]
-    assert labels[:-1] == [str(ratio) for ratio in RATIOS]
-    assert "one of three nodes hung" in labels[-1]
+    # Not every server can purge.
+    *of_times, hung = [label for label in labels if label != garbage.LABEL]
+    assert of_times == [str(ratio) for ratio in RATIOS]
+    assert "one of three nodes hung" in hung
     for row in figures["ratios"]:
         [line] = [line for line in printed.splitlines() if line.startswith(f"{row['label']} ")]
         assert (row["at_most"] is not None) == ("<=" in line)

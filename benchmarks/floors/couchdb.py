@@ -55,6 +55,16 @@ class BareCouchDB:
         body = json.dumps(document, separators=(",", ":")).encode()
         self._request("PUT", path, (201, 202), body)
 
+    def post(self, path: str, body: object) -> None:
+        self._request("POST", path, (200, 201, 202), json.dumps(body).encode())
+
+    def can_purge(self, database: str) -> bool:
+        try:
+            self.post(f"/{database}/_purge", {})
+        except RuntimeError:
+            return False
+        return True
+
     def delete(self, path: str) -> None:
         """
         Delete a database; no error if it was never made.
