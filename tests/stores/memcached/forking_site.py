@@ -14,7 +14,7 @@ from typing import Any
 
 from .worker import create, set_up, write
 
-set_up(os.environ["SESSIONS_NAMESPACE"], 2, 1, os.environ["SESSIONS_SERVERS"].split(","))
+set_up("-", os.environ["SESSIONS_NAMESPACE"], 2, 1, os.environ["SESSIONS_SERVERS"].split(","))
 # Opens connections in the master, which its children must not share.
 PRELOADED = create({"made by": "master"})
 

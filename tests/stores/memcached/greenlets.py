@@ -41,7 +41,7 @@ def visit(number: int) -> int:
 
 def main() -> None:
     namespace, *servers = sys.argv[1:]
-    set_up(namespace, 2, 1, servers)
+    set_up("-", namespace, 2, 1, servers)
     from django.conf import settings
 
     settings.DISTSESSION["MEMCACHED"].update(POOL_SIZE=4, TIMEOUT=10)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from testproject.servers import MemcachedNode
+from testproject.servers import CouchDBServer, MemcachedNode
 
 from .workers import UNHARMED, Users, workers
 
@@ -34,6 +34,17 @@ def come_back_empty(node: MemcachedNode) -> None:
     node.start()
 
 
+@pytest.fixture(params=["memcached", "hybrid"])
+def behind(request: pytest.FixtureRequest) -> CouchDBServer | None:
+    """
+    The CouchDB behind memcached, on the hybrid engine; None on the memcached engine.
+    """
+    if request.param == "memcached":
+        return None
+    couchdb: CouchDBServer = request.getfixturevalue("couchdb")
+    return couchdb
+
+
 FAULTS = pytest.mark.parametrize(
     ("begin", "end"), [(hang, wake), (die, come_back_empty)], ids=["hang", "restart"]
 )
@@ -43,9 +54,14 @@ REPLICATION = pytest.mark.parametrize(("replicas", "quorum"), [(2, 1), (3, 2)], 
 @FAULTS
 @REPLICATION
 def test_an_outage_of_each_node_in_turn_harms_nobody(
-    trio: list[MemcachedNode], begin: Fault, end: Fault, replicas: int, quorum: int
+    behind: CouchDBServer | None,
+    trio: list[MemcachedNode],
+    begin: Fault,
+    end: Fault,
+    replicas: int,
+    quorum: int,
 ) -> None:
-    with workers(4, trio, replicas, quorum) as running:
+    with workers(4, trio, replicas, quorum, behind) as running:
         awake = running[:2]
         users = Users(running)
         users.arrive(6)
@@ -68,9 +84,9 @@ def test_an_outage_of_each_node_in_turn_harms_nobody(
 
 @FAULTS
 def test_all_processes_change_one_session_at_once_during_an_outage(
-    trio: list[MemcachedNode], begin: Fault, end: Fault
+    behind: CouchDBServer | None, trio: list[MemcachedNode], begin: Fault, end: Fault
 ) -> None:
-    with workers(4, trio, 2, 1) as running:
+    with workers(4, trio, 2, 1, behind) as running:
         users = Users(running)
         users.arrive(3)
         for node in trio:
@@ -86,10 +102,11 @@ def test_all_processes_change_one_session_at_once_during_an_outage(
 
 
 def test_two_overlapping_outages_with_three_replicas_and_quorum_two(
+    behind: CouchDBServer | None,
     trio: list[MemcachedNode],
 ) -> None:
     one, two, three = trio
-    with workers(4, trio, 3, 2) as running:
+    with workers(4, trio, 3, 2, behind) as running:
         awake = running[:2]
         users = Users(running)
         users.arrive(5)
@@ -116,9 +133,11 @@ def test_two_overlapping_outages_with_three_replicas_and_quorum_two(
         assert users.harm == UNHARMED
 
 
-def test_a_write_cut_short_by_a_restart_is_whole_or_repeated(trio: list[MemcachedNode]) -> None:
+def test_a_write_cut_short_by_a_restart_is_whole_or_repeated(
+    behind: CouchDBServer | None, trio: list[MemcachedNode]
+) -> None:
     # Nodes die while all processes write: a save may reach a node that has just lost its data.
-    with workers(3, trio, 2, 1) as running:
+    with workers(3, trio, 2, 1, behind) as running:
         users = Users(running)
         users.arrive(3)
         for turn, node in enumerate(trio * 2):

@@ -1,8 +1,9 @@
 """
 A web process for fault tests: it keeps its connections open and does as it is told, line by line.
 
-    python -m tests.stores.memcached.worker NAMESPACE REPLICAS QUORUM SERVER [SERVER ...]
+    python -m tests.stores.memcached.worker COUCHDB NAMESPACE REPLICAS QUORUM SERVER [SERVER ...]
 
+COUCHDB is a URL for the hybrid engine, "-" for the memcached engine.
 Reads one JSON list per line, [operation, arguments ...], and answers with one JSON value.
 """
 
@@ -14,12 +15,13 @@ import sys
 from typing import Any
 
 
-def set_up(namespace: str, replicas: int, quorum: int, servers: list[str]) -> None:
+def set_up(couchdb: str, namespace: str, replicas: int, quorum: int, servers: list[str]) -> None:
     import django
     from django.conf import settings
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
-    settings.SESSION_ENGINE = "django_distsession.backends.memcached"
+    engine = "memcached" if couchdb == "-" else "hybrid"
+    settings.SESSION_ENGINE = f"django_distsession.backends.{engine}"
     settings.DISTSESSION = {
         "NAMESPACE": namespace,
         "MEMCACHED": {
@@ -31,50 +33,53 @@ def set_up(namespace: str, replicas: int, quorum: int, servers: list[str]) -> No
             "TIMEOUT": 0.5,
         },
     }
+    if couchdb != "-":
+        settings.DISTSESSION["COUCHDB"] = {"URL": couchdb, "DATABASE": namespace}
     django.setup()
 
 
-def create(values: dict[str, Any]) -> str | None:
-    from django_distsession.backends.memcached import SessionStore
+def session_class() -> Any:
+    from importlib import import_module
 
-    session = SessionStore()
+    from django.conf import settings
+
+    return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def create(values: dict[str, Any]) -> str | None:
+    session = session_class()()
     session.update(values)
     session.save()
-    return session.session_key
+    key: str | None = session.session_key
+    return key
 
 
 def read(key: str) -> dict[str, Any]:
-    from django_distsession.backends.memcached import SessionStore
-
-    return dict(SessionStore(key).items())
+    return dict(session_class()(key).items())
 
 
 def write(key: str, values: dict[str, Any]) -> dict[str, Any]:
-    from django_distsession.backends.memcached import SessionStore
-
-    session = SessionStore(key)
+    session = session_class()(key)
     session.update(values)
     session.save()
     return dict(session.items())
 
 
 def flush(key: str) -> None:
-    from django_distsession.backends.memcached import SessionStore
-
-    SessionStore(key).flush()
+    session_class()(key).flush()
 
 
 def recover(*names: str) -> None:
     """
     Use all servers until those that are named, or all, count as up here too.
     """
-    from django_distsession.backends.memcached import SessionStore
 
     def is_down(server: dict[str, Any]) -> bool:
-        return not server["up"] and (not names or server["server"] in names)
+        known = not names or server.get("server") in names
+        return known and not server.get("up", True)
 
-    while any(is_down(server) for server in SessionStore.status()):
-        SessionStore.get_store().inspect("0" * 64)
+    while any(is_down(server) for server in session_class().status()):
+        session_class().get_store().inspect("0" * 64)
 
 
 def repair() -> None:
@@ -89,8 +94,8 @@ OPERATIONS = {
 
 
 def main() -> None:
-    namespace, replicas, quorum, *servers = sys.argv[1:]
-    set_up(namespace, int(replicas), int(quorum), servers)
+    couchdb, namespace, replicas, quorum, *servers = sys.argv[1:]
+    set_up(couchdb, namespace, int(replicas), int(quorum), servers)
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         try:

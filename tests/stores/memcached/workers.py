@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testproject.servers import MemcachedNode
+import httpx
+
+from testproject.servers import CouchDBServer, MemcachedNode
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,9 +59,17 @@ class Worker:
 
 @contextmanager
 def workers(
-    count: int, nodes: Sequence[MemcachedNode], replicas: int, quorum: int
+    count: int,
+    nodes: Sequence[MemcachedNode],
+    replicas: int,
+    quorum: int,
+    couchdb: CouchDBServer | None = None,
 ) -> Iterator[list[Worker]]:
-    arguments = [f"t{uuid.uuid4().hex}", str(replicas), str(quorum)]
+    """
+    Start processes with the memcached engine, or with the hybrid engine where there is a CouchDB.
+    """
+    name = f"t{uuid.uuid4().hex}"
+    arguments = [couchdb.url if couchdb else "-", name, str(replicas), str(quorum)]
     arguments += [node.address for node in nodes]
     running: list[Worker] = []
     try:
@@ -68,6 +78,8 @@ def workers(
     finally:
         for worker in running:
             worker.close()
+        if couchdb:
+            httpx.delete(f"{couchdb.url}/{name}")
 
 
 @dataclass
