@@ -12,17 +12,26 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import garbage, hung_node, ratios, report
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
 from benchmarks.options import parse
+from benchmarks.postgresql import running_postgresql
 from benchmarks.running import running_servers
 from benchmarks.site import benchmark_site
 
 
 def main() -> None:
     options = parse()
-    with running_servers() as servers, benchmark_site(servers), ExitStack() as stack:
+    with (
+        running_servers() as servers,
+        running_postgresql() as postgresql,
+        benchmark_site(servers, postgresql),
+        ExitStack() as stack,
+    ):
+        if postgresql is None and POSTGRESQL in options.contenders:
+            print(f"{POSTGRESQL} is left out: it takes PostgreSQL and psycopg.")
+            options.contenders.remove(POSTGRESQL)
         environment = describe(servers, rounds=options.rounds, batch=options.batch)
         contenders = {
             name: stack.enter_context(CONTENDERS[name](servers)) for name in options.contenders

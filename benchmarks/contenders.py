@@ -30,6 +30,8 @@ def _engine(path: str, middleware: str) -> Contender:
     return contender
 
 
+POSTGRESQL = "django-cached_db-postgresql"
+
 CONTENDERS: dict[str, Contender] = {
     "memcached-r1": _engine("benchmarks.engines.one_replica", OUR_MIDDLEWARE),
     "memcached-r2": _engine("django_distsession.backends.memcached", OUR_MIDDLEWARE),
@@ -37,6 +39,7 @@ CONTENDERS: dict[str, Contender] = {
     "hybrid-r2": _engine("django_distsession.backends.hybrid", OUR_MIDDLEWARE),
     "django-cache": _engine("django.contrib.sessions.backends.cache", DJANGOS_MIDDLEWARE),
     "django-cached_db": _engine("django.contrib.sessions.backends.cached_db", DJANGOS_MIDDLEWARE),
+    POSTGRESQL: _engine("benchmarks.engines.on_postgresql.engine", DJANGOS_MIDDLEWARE),
     "django-db": _engine("django.contrib.sessions.backends.db", DJANGOS_MIDDLEWARE),
     "bare-memcached-1": lambda servers: bare_memcached(servers.addresses[:1]),
     "bare-memcached-2": lambda servers: bare_memcached(servers.addresses[:2]),

@@ -62,6 +62,8 @@ RATIOS = [
     Ratio(SAVE, "hybrid-r2", "couchdb", 1.15),
     Ratio(LOAD, "hybrid-r2", "django-cached_db"),
     Ratio(SAVE, "hybrid-r2", "django-cached_db"),
+    Ratio(LOAD, "hybrid-r2", "django-cached_db-postgresql"),
+    Ratio(SAVE, "hybrid-r2", "django-cached_db-postgresql"),
     Ratio(UNTOUCHED, "memcached-r1", "django-cache", 1.05),
     Ratio(UNTOUCHED, "memcached-r2", "django-cache", 1.05),
     Ratio(UNTOUCHED, "couchdb", "django-cache", 1.05),
@@ -73,6 +75,8 @@ RATIOS = [
     Ratio(WRITE, "memcached-r1", "django-cache", 0.5),
     Ratio(WRITE, "memcached-r2", "django-cache", 0.5),
     Ratio(WRITE, "hybrid-r2", "django-cached_db"),
+    Ratio(READ, "hybrid-r2", "django-cached_db-postgresql"),
+    Ratio(WRITE, "hybrid-r2", "django-cached_db-postgresql"),
 ]
 
 

@@ -20,22 +20,42 @@ from django.db import connections
 
 from benchmarks.running import Servers
 
+# The name of the second database.
+ALIAS = "postgresql"
+
 # The default where there are two servers or more.
 REPLICAS = 2
 
 
 @contextmanager
-def benchmark_site(servers: Servers) -> Iterator[None]:
+def benchmark_site(servers: Servers, postgresql: dict[str, Any] | None) -> Iterator[None]:
+    """
+    postgresql: a second database, for the engine that is measured on it; None if there is none.
+    """
     with tempfile.TemporaryDirectory(prefix="distsession-") as folder:
-        settings.configure(**_settings(servers, Path(folder)))
+        configured = _settings(servers, Path(folder))
+        if postgresql:
+            configured["DATABASES"][ALIAS] = postgresql
+            configured["DATABASE_ROUTERS"] = ["benchmarks.engines.on_postgresql.models.Router"]
+            configured["INSTALLED_APPS"].append("benchmarks.engines.on_postgresql")
+        settings.configure(**configured)
         django.setup()
         call_command("migrate", verbosity=0)
+        if postgresql:
+            _create_table()
         try:
             yield
         finally:
             close_stores()
             caches.close_all()
             connections.close_all()
+
+
+def _create_table() -> None:
+    from benchmarks.engines.on_postgresql.models import PostgreSQLSession
+
+    with connections[ALIAS].schema_editor() as editor:
+        editor.create_model(PostgreSQLSession)
 
 
 def close_stores() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import garbage
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.operations import Operation
 from benchmarks.ratios import RATIOS
 
@@ -46,12 +46,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     return printed, json.loads(file.read_text())
 
 
+def left_out(printed: str) -> set[str]:
+    """
+    Return the contender that not every machine can have, where this one said that it has not.
+    """
+    return {POSTGRESQL} if f"{POSTGRESQL} is left out" in printed else set()
+
+
 def test_every_contender_is_measured_in_every_operation(run):
-    _, figures = run
+    printed, figures = run
     measured = {(row["contender"], row["operation"]) for row in figures["times"]}
     assert measured == {
         (contender, operation)
-        for contender in CONTENDERS
+        for contender in CONTENDERS.keys() - left_out(printed)
         for operation in Operation
         if contender not in FLOORS or operation in WITHOUT_REQUEST
     }
@@ -71,7 +78,8 @@ def test_every_ratio_is_printed_with_its_target(run):
     labels = [row["label"] for row in figures["ratios"]]
     # Not every server can purge.
     *of_times, hung = [label for label in labels if label != garbage.LABEL]
-    assert of_times == [str(ratio) for ratio in RATIOS]
+    absent = left_out(printed)
+    assert of_times == [str(ratio) for ratio in RATIOS if ratio.under not in absent]
     assert "one of three nodes hung" in hung
     for row in figures["ratios"]:
         [line] = [line for line in printed.splitlines() if line.startswith(f"{row['label']} ")]
