@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 # Ignored by git.
@@ -64,7 +64,7 @@ class Browser:
         """
         element = self.find(selector)
         element.click()
-        WebDriverWait(self.driver, PATIENCE).until(staleness_of(element))
+        WebDriverWait(self.driver, PATIENCE).until(lambda driver: _is_gone(element))
         self._keep()
 
     def fire(self, selector: str, until: str) -> str:
@@ -112,6 +112,19 @@ class Browser:
     def _keep(self) -> None:
         self._steps += 1
         self.driver.save_screenshot(SCREENSHOTS / f"{self._name}-{self._steps:02}.png")
+
+
+def _is_gone(element: WebElement) -> bool:
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:
+        # While one page takes the place of another, the driver says it in this way.
+        if "does not belong to the document" not in str(error):
+            raise
+        return True
+    return False
 
 
 @contextmanager
