@@ -5,7 +5,6 @@ What holds for sessions on every engine.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -405,7 +404,7 @@ def replace_record(session_class: Engine, key: str, **changes: Any) -> None:
     storage_id = session_class.storage_id(key) or ""
     found = session_class.get_store().get(storage_id)
     assert found is not None
-    changed: Record = dataclasses.replace(found.record, **changes)
+    changed: Record = found.record._replace(**changes)
     session_class.get_store().replace(storage_id, changed, found.token)
 
 

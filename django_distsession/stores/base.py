@@ -16,8 +16,7 @@ from ..exceptions import StoreError
 from ..state import ENDED_GENERATION, Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """
     One state of one session as a store holds it. An ended session's record is its tombstone.
 

@@ -157,6 +157,6 @@ class TestCancelled:
 
         async_to_sync(scenario)()
         pool = store.nodes[0]._pool
-        assert not pool._busy
+        assert not pool.busy
         assert len(pool._idle) <= 2
         assert all(connection.is_fresh for connection in pool._idle)

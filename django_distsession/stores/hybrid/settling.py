@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..base import CacheStore, Conflict, DurableStore, Found, Merge, Record, Token
@@ -72,7 +71,7 @@ class Settler:
         Put what was just written to the durable store where the cache's token points to, or where
         nothing is. `Conflict` if the session had ended, of which the durable store was not told.
         """
-        copy = replace(durable.record, origin=durable.token, checked_at=asked_at)
+        copy = durable.record._replace(origin=durable.token, checked_at=asked_at)
         own = Tokens(durable.token, None)
         try:
             try:
@@ -218,7 +217,7 @@ class Settler:
             elif told.record.ended:
                 self._bury(storage_id, told.record, cached)
             else:
-                copy = replace(told.record, origin=told.token, checked_at=asked_at)
+                copy = told.record._replace(origin=told.token, checked_at=asked_at)
                 token = self._put(storage_id, copy, cached and cached.token)
         except RecordTooLarge:
             self._forget(storage_id, cached)

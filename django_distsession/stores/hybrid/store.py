@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -263,7 +262,7 @@ class HybridStore(DurableStore):
         if not self._either:
             raise error
         known = token or NO_TOKENS
-        copy = replace(record, origin=known.durable or "", checked_at=0, unsynced=True)
+        copy = record._replace(origin=known.durable or "", checked_at=0, unsynced=True)
         try:
             if token is None:
                 taken = self._cache.add(storage_id, copy)
@@ -283,7 +282,7 @@ class HybridStore(DurableStore):
 
     def _bury_unsynced(self, storage_id: str, tombstone: Record, error: StoreUnavailable) -> None:
         try:
-            self._cache.bury(storage_id, replace(tombstone, unsynced=True))
+            self._cache.bury(storage_id, tombstone._replace(unsynced=True))
         except StoreUnavailable as refusal:
             raise error from refusal
         self._count_taken()

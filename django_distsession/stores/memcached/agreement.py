@@ -5,7 +5,6 @@ What several replicas say, brought together. No I/O.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..base import Merge, Record
@@ -29,11 +28,7 @@ class Held(NamedTuple):
         """
         Whether this replica has to be written to. Damage leaves the version as it was.
         """
-        return (
-            self.record is None
-            or self.record.version != agreed.version
-            or self.record.payload != agreed.payload
-        )
+        return self.record is None or not _are_same(self.record, agreed)
 
 
 class Repair(NamedTuple):
@@ -57,9 +52,7 @@ def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
     if not records:
         return None
     first = records[0]
-    if all(
-        record.version == first.version and record.payload == first.payload for record in records
-    ):
+    if all(_are_same(first, record) for record in records[1:]):
         return first
     ended = [record for record in records if record.ended]
     if ended:
@@ -71,9 +64,12 @@ def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
     if same and all(record.payload == same[0].payload for record in same):
         # One copy had it all: its very bytes are kept, and its holders need no write.
         return same[0]
-    return replace(
-        merged,
+    return merged._replace(
         expires_at=merged.expires_at + max(copy.skew for copy in held),
         # Whether the store behind this one knows all of it, nobody has checked yet.
         unsynced=any(record.unsynced for record in records),
     )
+
+
+def _are_same(one: Record, other: Record) -> bool:
+    return one is other or (one.version == other.version and one.payload == other.payload)

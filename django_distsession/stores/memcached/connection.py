@@ -28,6 +28,8 @@ FAILURES = (OSError, MemcacheError, ValueError)
 # What is read at once.
 RECEIVE = 8192
 
+NOT_OURS = "The reply belongs to another request."
+
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
 ITEM_OVERHEAD = 128
@@ -83,7 +85,7 @@ class Connection(Client):  # type: ignore[misc]
         self.item_limit = DEFAULT_ITEM_LIMIT
         self._credentials = credentials
         self._opaque = 0
-        self._key = b""
+        self._ending = b""
 
     def __del__(self) -> None:
         # An exchange that died between two statements leaves its connection to nobody.
@@ -167,7 +169,8 @@ class Connection(Client):  # type: ignore[misc]
         Send a command of the meta protocol on `key`; `body` follows its line.
         """
         self._opaque += 1
-        self._key = key
+        # What was asked for comes back in the order in which it was asked for, these last.
+        self._ending = b" k%b O%d" % (key, self._opaque)
         self.sock.sendall(b"%b k O%d\r\n%b" % (command, self._opaque, body))
 
     def receive(self) -> Reply:
@@ -179,18 +182,26 @@ class Connection(Client):  # type: ignore[misc]
         line, end, rest = received.partition(b"\r\n")
         if not end:
             rest, line = _readline(self.sock, self._unless_closed(received))
-        status, *flags = line.split()
-        value = b""
-        if status == b"VA":
-            rest, value = _readvalue(self.sock, rest, int(flags.pop(0)))
-        elif status == b"SERVER_ERROR":
+        if not line.endswith(self._ending):
+            self._raise_error(line)
+        status, *answers = line[: -len(self._ending)].split()
+        if status != b"VA":
+            if rest:
+                raise MemcacheUnknownError(NOT_OURS)
+            return Reply(status, int(answers[0][1:]) if answers else 0)
+        size, cas, ttl = answers
+        value = rest[:-2]
+        if len(value) != int(size):
+            rest, value = _readvalue(self.sock, rest, int(size))
+            if rest:
+                raise MemcacheUnknownError(NOT_OURS)
+        return Reply(status, int(cas[1:]), value, int(ttl[1:]))
+
+    def _raise_error(self, line: bytes) -> None:
+        if line.startswith(b"SERVER_ERROR"):
             raise Refused(line.decode("ascii", "replace"))
-        else:
-            self._raise_errors(line, b"meta")
-        answers = {flag[:1]: flag[1:] for flag in flags}
-        if rest or answers.get(b"O") != b"%d" % self._opaque or answers.get(b"k") != self._key:
-            raise MemcacheUnknownError("The reply belongs to another request.")
-        return Reply(status, int(answers.get(b"c", 0)), value, int(answers.get(b"t", 0)))
+        self._raise_errors(line, b"meta")
+        raise MemcacheUnknownError(NOT_OURS)
 
     @staticmethod
     def _unless_closed(received: bytes) -> bytes:
@@ -236,21 +247,21 @@ def get_command(key: bytes) -> bytes:
     return b"mg %b v c t" % key
 
 
-def set_command(key: bytes, value: bytes, ttl: int, condition: bytes = b"") -> bytes:
+def set_command(key: bytes, value: bytes, ttl: int) -> bytes:
     """
     Return the command that stores a value, which is to follow it.
 
-    ttl: as memcached takes it: seconds, or from 30 days on an absolute time.
-    condition: b"" (always), b"ME" (if there is none) or b"C…" (if its cas token is this).
+    ttl: as memcached takes it: seconds, or from 30 days on an absolute time. A condition may be
+    added: b" ME" (if there is no value) or b" C…" (if its cas token is this).
     """
-    return b"ms %b %d T%d c %b" % (key, len(value), ttl, condition)
+    return b"ms %b %d T%d c" % (key, len(value), ttl)
 
 
 def delete_command(key: bytes, condition: bytes) -> bytes:
     """
     Return the command that deletes a value, if its cas token is the one in `condition`.
     """
-    return b"md %b %b" % (key, condition)
+    return b"md %b%b" % (key, condition)
 
 
 def parse_server(server: str) -> tuple[str, int] | str:

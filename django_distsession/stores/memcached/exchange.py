@@ -30,89 +30,100 @@ class Request(NamedTuple):
     body: bytes = b""
 
 
-class _Exchange(NamedTuple):
-    position: int
-    request: Request
-    connection: Connection
-
-
 def exchange(requests: Sequence[Request]) -> list[Reply | None]:
     """
     Return the replies in the order of the requests, None for each server that did not do as asked.
 
+    requests: the same of every server, or none with a body.
+
     `RecordTooLarge` before anything is sent if one of the servers would refuse the value.
     """
-    replies: list[Reply | None] = [None] * len(requests)
-    open_: list[_Exchange] = []
+    # One place per request; None where there is no connection, or no longer one to wait for.
+    open_: list[Connection | None] = []
     try:
-        for position, request in enumerate(requests):
-            if request.node.health.admits():
-                _connect(position, request, open_)
-        _check_sizes(open_)
+        for request in requests:
+            open_.append(_connect(request.node))
+        if requests and requests[0].body:
+            _check_sizes(requests, open_)
         started = time.monotonic()
-        for one in tuple(open_):
-            try:
-                one.connection.send(one.request.key, one.request.command, one.request.body)
-            except FAILURES as error:
-                _give_up(open_, one, error)
-        _receive(open_, replies, started)
-    finally:
-        for one in open_:
-            one.request.node.discard(one.connection)
-    return replies
+        _send(requests, open_)
+        return _receive(requests, open_, started)
+    except BaseException:
+        for request, connection in zip(requests, open_, strict=False):
+            if connection is not None:
+                request.node.discard(connection)
+        raise
 
 
-def _connect(position: int, request: Request, open_: list[_Exchange]) -> None:
-    node = request.node
+def _connect(node: Node) -> Connection | None:
+    if not node.health.admits():
+        return None
     try:
-        connection = node.acquire()
+        return node.acquire()
     except FAILURES as error:
         node.failed(error)
-    else:
-        if connection is not None:
-            open_.append(_Exchange(position, request, connection))
+        return None
 
 
-def _check_sizes(open_: list[_Exchange]) -> None:
-    for one in open_:
-        request, limit = one.request, one.connection.item_limit
+def _check_sizes(requests: Sequence[Request], open_: list[Connection | None]) -> None:
+    for request, connection in zip(requests, open_, strict=True):
+        if connection is None:
+            continue
         # Without the line's end.
         size = len(request.body) - 2
-        if size + len(request.key) + ITEM_OVERHEAD > limit:
-            # Nothing was sent yet, so all connections are as good as before.
-            while open_:
-                unused = open_.pop()
-                unused.request.node.release(unused.connection)
-            raise RecordTooLarge(size, limit, f"memcached at {request.node.name}")
+        if size + len(request.key) + ITEM_OVERHEAD > connection.item_limit:
+            _release_unused(requests, open_)
+            raise RecordTooLarge(size, connection.item_limit, f"memcached at {request.node.name}")
 
 
-def _receive(open_: list[_Exchange], replies: list[Reply | None], started: float) -> None:
+def _release_unused(requests: Sequence[Request], open_: list[Connection | None]) -> None:
+    # Nothing was sent yet, so all connections are as good as before.
+    for position, connection in enumerate(open_):
+        if connection is not None:
+            open_[position] = None
+            requests[position].node.release(connection)
+
+
+def _send(requests: Sequence[Request], open_: list[Connection | None]) -> None:
+    for position, connection in enumerate(open_):
+        if connection is None:
+            continue
+        node, key, command, body = requests[position]
+        try:
+            connection.send(key, command, body)
+        except FAILURES as error:
+            open_[position] = None
+            node.discard(connection)
+            node.failed(error)
+
+
+def _receive(
+    requests: Sequence[Request], open_: list[Connection | None], started: float
+) -> list[Reply | None]:
+    replies: list[Reply | None] = [None] * len(requests)
     failed = False
-    while open_:
-        one = open_[0]
-        node, connection = one.request.node, one.connection
+    for position, connection in enumerate(open_):
+        if connection is None:
+            continue
+        node = requests[position].node
         if failed:
             # All share one deadline, whatever order their replies are read in.
             left = started + node.timeout - time.monotonic()
             connection.set_timeout(max(left, GRACE))
         try:
-            replies[one.position] = connection.receive()
+            replies[position] = connection.receive()
+            if failed:
+                connection.set_timeout(node.timeout)
         except Refused as error:
-            open_.pop(0)
+            open_[position] = None
             node.discard(connection)
             node.refused(error)
-            continue
         except FAILURES as error:
             failed = True
-            _give_up(open_, one, error)
-            continue
-        if failed:
-            connection.set_timeout(node.timeout)
-        open_.pop(0)
-        node.release(connection, time.monotonic() - started)
-
-
-def _give_up(open_: list[_Exchange], one: _Exchange, error: BaseException) -> None:
-    open_.remove(one)
-    one.request.node.discard(one.connection)
-    one.request.node.failed(error)
+            open_[position] = None
+            node.discard(connection)
+            node.failed(error)
+        else:
+            open_[position] = None
+            node.release(connection, time.monotonic() - started)
+    return replies

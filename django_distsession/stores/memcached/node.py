@@ -69,6 +69,7 @@ class Node:
         self._connect = connect
         self._pool_size = pool_size
         self._retry_after = retry_after
+        self._patience = max(PATIENCE * timeout, LEAST_PATIENCE)
         # Connecting, the first question, the exchange itself, and as much again.
         self._longest_probe = 2 * (connect_timeout + 2 * timeout)
         self._reset()
@@ -88,9 +89,7 @@ class Node:
         It must come back by `release` or `discard`.
         """
         try:
-            return self._pool.acquire(
-                max(PATIENCE * self.timeout, LEAST_PATIENCE), lambda: self.health.is_up
-            )
+            return self._pool.acquire(self._patience, lambda: self.health.is_up)
         except PoolExhausted:
             raise StoreUnavailable(
                 f"All {self._pool_size} connections to memcached at {self.name} are in use. "

@@ -28,10 +28,19 @@ class Pool:
     def __init__(self, connect: Callable[[], Connection], size: int) -> None:
         self._connect = connect
         self._size = size
+        # Appending to a deque and popping from it are atomic: who finds a connection here, or
+        # gives one back, needs no lock.
         self._idle: deque[Connection] = deque()
-        self._busy: WeakSet[Connection] = WeakSet()
-        self._lock = threading.Lock()
-        self._given_back = threading.Condition(self._lock)
+        self._all: WeakSet[Connection] = WeakSet()
+        self._given_back = threading.Condition(threading.Lock())
+        self._waiting = 0
+
+    @property
+    def busy(self) -> int:
+        """
+        How many connections are in use.
+        """
+        return len(self._all) - len(self._idle)
 
     def acquire(self, patience: float, is_wanted: Callable[[], bool]) -> Connection | None:
         """
@@ -39,63 +48,73 @@ class Pool:
 
         `PoolExhausted` after `patience` seconds. It must come back by `release` or `discard`.
         """
+        deadline = 0.0
         while True:
-            with self._lock:
-                if len(self._busy) >= self._size and not self._wait(patience, is_wanted):
-                    return None
-                # The youngest first: under little load the server may have closed the others.
-                connection = self._idle.pop() if self._idle else None
-                is_new = connection is None
-                if connection is None:
+            while self._idle:
+                try:
+                    # The youngest first: under little load the server may have closed the others.
+                    idle = self._idle.pop()
+                except IndexError:
+                    # Another thread was faster.
+                    break
+                if idle.is_fresh:
+                    return idle
+                self.discard(idle)
+            with self._given_back:
+                if len(self._all) < self._size:
                     connection = self._connect()
-                self._busy.add(connection)
-            try:
-                if is_new:
-                    connection.open()
-                    return connection
-                if connection.is_fresh:
-                    return connection
-            except BaseException:
-                self.discard(connection)
-                raise
+                    self._all.add(connection)
+                    break
+                if not is_wanted():
+                    return None
+                deadline = deadline or time.monotonic() + patience
+                if time.monotonic() > deadline:
+                    raise PoolExhausted
+                self._wait()
+        try:
+            connection.open()
+        except BaseException:
             self.discard(connection)
+            raise
+        return connection
 
-    def _wait(self, patience: float, is_wanted: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + patience
-        while len(self._busy) >= self._size:
-            if not is_wanted():
-                return False
-            if time.monotonic() > deadline:
-                raise PoolExhausted
-            self._given_back.wait(LOOK_AGAIN)
-        return True
+    def _wait(self) -> None:
+        self._waiting += 1
+        try:
+            # Whoever gives one back appends it first and looks for who waits then.
+            if not self._idle:
+                self._given_back.wait(LOOK_AGAIN)
+        finally:
+            self._waiting -= 1
 
     def release(self, connection: Connection) -> None:
         """
         Take back a connection whose exchange is complete.
         """
-        with self._lock:
-            self._busy.discard(connection)
-            self._idle.append(connection)
-            self._given_back.notify()
+        self._idle.append(connection)
+        if self._waiting:
+            with self._given_back:
+                self._given_back.notify()
 
     def discard(self, connection: Connection) -> None:
         """
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
         connection.close()
-        with self._lock:
-            self._busy.discard(connection)
+        with self._given_back:
+            self._all.discard(connection)
             self._given_back.notify()
 
     def close(self) -> None:
         """
         Close the connections that nobody uses.
         """
-        with self._lock:
-            idle, self._idle = self._idle, deque()
-        for connection in idle:
-            connection.close()
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return
+            self.discard(connection)
 
 
 class PoolExhausted(Exception):

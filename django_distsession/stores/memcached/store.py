@@ -12,9 +12,9 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
+from dataclasses import asdict
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeGuard
 
 from ... import suspicious
 from ...exceptions import RecordTooLarge, StoreUnavailable
@@ -38,10 +38,24 @@ from .placement import Placement
 MAX_TRIES = 30
 LONGEST_PAUSE = 0.02
 
-ALWAYS, IF_ABSENT = b"", b"ME"
+ALWAYS, IF_ABSENT = b"", b" ME"
+
+# Of how many sessions a store remembers where they live: a request that loads and saves its
+# session asks for that twice.
+PLACES = 1024
 
 # For each replica that was reached, its cas token.
 Tokens = dict[Node, int]
+
+
+class Place(NamedTuple):
+    """
+    Where a session lives. fingerprint: what its records say of whose they are.
+    """
+
+    replicas: Sequence[Node]
+    key: bytes
+    fingerprint: bytes
 
 
 class MemcachedStore(CacheStore):
@@ -72,6 +86,7 @@ class MemcachedStore(CacheStore):
         self._quorum = quorum
         self._clock = clock
         self._placement = Placement(servers, replicas)
+        self._place = lru_cache(PLACES)(self._find_place)
         self.nodes = [
             Node(
                 server,
@@ -97,13 +112,22 @@ class MemcachedStore(CacheStore):
 
         So what one reader saw, no later reader misses.
         """
-        return self._settle(storage_id, self._replica_set(storage_id))[0]
+        place = self._place(storage_id)
+        replies = self._ask(place.replicas, place)
+        if not _are_alike(replies):
+            return self._settle(storage_id, place, replies=replies)[0]
+        # As it nearly always is: one look at one of the copies is enough.
+        held = self._held(place, place.replicas[0], replies[0])
+        if held.record is None:
+            return None
+        tokens = {node: reply.cas for node, reply in zip(place.replicas, replies, strict=True)}
+        return Found(held.record, tokens)
 
     def refresh(self, storage_id: str, at_least: int) -> Found | None:
         """
         Read again, those replicas too that are left out at present.
         """
-        nodes = self._replica_set(storage_id)
+        nodes = self._place(storage_id).replicas
         for node in nodes:
             if not node.health.is_up:
                 node.health.probe_now()
@@ -136,8 +160,8 @@ class MemcachedStore(CacheStore):
         """
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
-        nodes = self._replica_set(storage_id)
-        replies = self._send(storage_id, tombstone, [(node, ALWAYS) for node in nodes])
+        place = self._place(storage_id)
+        replies = self._send(place, tombstone, [(node, ALWAYS) for node in place.replicas])
         taken = sum(reply is not None and reply.status == b"HD" for reply in replies)
         if taken < self._quorum:
             raise self._unavailable(storage_id, taken)
@@ -146,7 +170,7 @@ class MemcachedStore(CacheStore):
         """
         Delete the session on the replicas that it was read from.
         """
-        key = self._key(storage_id)
+        key = self._place(storage_id).key
         tokens: Tokens = token
         replies = exchange(
             [
@@ -164,11 +188,11 @@ class MemcachedStore(CacheStore):
 
         stray: a server that holds a copy; if it is no replica, its copy is taken into account.
         """
-        replicas = self._replica_set(storage_id)
-        extra = [] if stray is None or stray in replicas else [stray]
-        found, written = self._settle(storage_id, replicas, extra)
+        place = self._place(storage_id)
+        extra = [] if stray is None or stray in place.replicas else [stray]
+        found, written = self._settle(storage_id, place, extra=extra)
         reached = 0 if found is None else len(found.token)
-        return Repair(found is not None, written, len(replicas) - reached)
+        return Repair(found is not None, written, len(place.replicas) - reached)
 
     def list_ids(self, node: Node) -> Listing:
         """
@@ -180,11 +204,10 @@ class MemcachedStore(CacheStore):
         """
         Tell what every configured server holds.
         """
-        replicas = self._replica_set(storage_id)
-        replies = self._ask(self.nodes, storage_id)
+        place = self._place(storage_id)
+        replies = self._ask(self.nodes, place)
         return [
-            self._copy(storage_id, node, reply, node in replicas)
-            for node, reply in zip(self.nodes, replies, strict=True)
+            self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
         ]
 
     def status(self) -> list[dict[str, Any]]:
@@ -200,24 +223,33 @@ class MemcachedStore(CacheStore):
         for node in self.nodes:
             node.close()
 
-    def _key(self, storage_id: str) -> bytes:
-        return self._prefix + storage_id.encode()
-
-    def _replica_set(self, storage_id: str) -> list[Node]:
-        return [self.nodes[index] for index in self._placement.replica_set(storage_id)]
+    def _find_place(self, storage_id: str) -> Place:
+        return Place(
+            [self.nodes[index] for index in self._placement.replica_set(storage_id)],
+            self._prefix + storage_id.encode(),
+            wire.fingerprint(storage_id),
+        )
 
     def _settle(
-        self, storage_id: str, replicas: Sequence[Node], extra: Sequence[Node] = ()
+        self,
+        storage_id: str,
+        place: Place,
+        *,
+        extra: Sequence[Node] = (),
+        replies: Sequence[Reply | None] | None = None,
     ) -> tuple[Found | None, int]:
         """
         Return what the replicas hold, once they hold the same, and how many were written to.
 
-        extra: other servers whose copies are read too.
+        extra: other servers whose copies are read too. replies: what they just answered.
         """
         written = 0
+        nodes = [*place.replicas, *extra]
         for attempt in range(MAX_TRIES):
-            held = self._read([*replicas, *extra], storage_id)
-            reached = [copy for copy in held if copy.node in replicas] if extra else held
+            if attempt or replies is None:
+                replies = self._ask(nodes, place)
+            held = self._what_is_held(place, nodes, replies)
+            reached = [copy for copy in held if copy.node in place.replicas] if extra else held
             if len(reached) < self._quorum:
                 raise self._unavailable(storage_id, len(reached))
             agreed = agree(storage_id, held, self._merge)
@@ -239,36 +271,43 @@ class MemcachedStore(CacheStore):
             time.sleep(random.uniform(0, LONGEST_PAUSE * attempt / MAX_TRIES))  # noqa: S311
         raise StoreUnavailable("A session in memcached kept changing while it was read.")
 
-    def _ask(self, nodes: Sequence[Node], storage_id: str) -> list[Reply | None]:
-        key = self._key(storage_id)
+    def _ask(self, nodes: Sequence[Node], place: Place) -> list[Reply | None]:
+        key = place.key
         command = get_command(key)
         return exchange([Request(node, key, command) for node in nodes])
 
-    def _read(self, nodes: Sequence[Node], storage_id: str) -> list[Held]:
-        replies = self._ask(nodes, storage_id)
+    def _what_is_held(
+        self, place: Place, nodes: Sequence[Node], replies: Sequence[Reply | None]
+    ) -> list[Held]:
         return [
-            self._held(storage_id, node, reply)
+            self._held(place, node, reply)
             for node, reply in zip(nodes, replies, strict=True)
             if reply is not None
         ]
 
-    def _held(self, storage_id: str, node: Node, reply: Reply) -> Held:
+    def _held(self, place: Place, node: Node, reply: Reply) -> Held:
+        record = self._record(place, node, reply)
+        if record is None:
+            return Held(node, reply.cas, None)
+        skew = wire.skew(record.expires_at, self._clock(), reply.ttl)
+        if skew:
+            record = record._replace(expires_at=record.expires_at + skew)
+        return Held(node, reply.cas, record, skew)
+
+    @staticmethod
+    def _record(place: Place, node: Node, reply: Reply) -> Record | None:
         if reply.status != b"VA":
-            return Held(node, 0, None)
+            return None
         try:
-            record = wire.unpack(storage_id, reply.value)
+            return wire.unpack(place.fingerprint, reply.value)
         except wire.ForeignValue:
             suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
-            return Held(node, reply.cas, None)
+            return None
         except wire.NewerFormat:
             raise StoreUnavailable(
                 f"memcached at {node.name} holds a session written by a newer version of "
                 "django-distsession, which this version leaves alone. Upgrade this server too."
             ) from None
-        skew = wire.skew(record.expires_at, self._clock(), reply.ttl)
-        if skew:
-            record = replace(record, expires_at=record.expires_at + skew)
-        return Held(node, reply.cas, record, skew)
 
     def _repair(
         self, storage_id: str, agreed: Record, differing: Sequence[Held], tokens: Tokens
@@ -280,7 +319,7 @@ class MemcachedStore(CacheStore):
         as not reached.
         """
         replies = self._send(
-            storage_id,
+            self._place(storage_id),
             agreed,
             [(copy.node, ALWAYS if agreed.ended else _condition(copy.cas)) for copy in differing],
             repair=True,
@@ -301,18 +340,20 @@ class MemcachedStore(CacheStore):
         return written
 
     def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
-        nodes = self._replica_set(storage_id)
+        place = self._place(storage_id)
         replies = self._send(
-            storage_id, record, [(node, _condition(tokens.get(node, 0))) for node in nodes]
+            place, record, [(node, _condition(tokens.get(node, 0))) for node in place.replicas]
         )
-        reached = {
-            node: reply for node, reply in zip(nodes, replies, strict=True) if reply is not None
-        }
-        if any(reply.status != b"HD" for reply in reached.values()):
-            return self._after_conflict(storage_id, record)
-        if len(reached) < self._quorum:
-            raise self._unavailable(storage_id, len(reached))
-        return {node: reply.cas for node, reply in reached.items()}
+        taken: Tokens = {}
+        for node, reply in zip(place.replicas, replies, strict=True):
+            if reply is None:
+                continue
+            if reply.status != b"HD":
+                return self._after_conflict(storage_id, record)
+            taken[node] = reply.cas
+        if len(taken) < self._quorum:
+            raise self._unavailable(storage_id, len(taken))
+        return taken
 
     def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
         # Reading brings what half arrived together with what was there. Where nothing but this
@@ -325,42 +366,38 @@ class MemcachedStore(CacheStore):
 
     def _send(
         self,
-        storage_id: str,
+        place: Place,
         record: Record,
         conditions: Sequence[tuple[Node, bytes]],
         repair: bool = False,
     ) -> list[Reply | None]:
-        key = self._key(storage_id)
-        value = wire.pack(storage_id, record)
-        ttl = wire.ttl(record.expires_at, self._clock())
+        key = place.key
+        value = wire.pack(place.fingerprint, record)
+        command = set_command(key, value, wire.ttl(record.expires_at, self._clock()))
         body = value + b"\r\n"
         replies = exchange(
-            [
-                Request(node, key, set_command(key, value, ttl, condition), body)
-                for node, condition in conditions
-            ]
+            [Request(node, key, command + condition, body) for node, condition in conditions]
         )
         for (node, _), reply in zip(conditions, replies, strict=True):
             node.count_write(reply is not None, reply is not None and reply.status == b"HD", repair)
         return replies
 
     def _unavailable(self, storage_id: str, reached: int) -> StoreUnavailable:
-        nodes = self._replica_set(storage_id)
+        nodes = self._place(storage_id).replicas
         errors = [f"{node.name}: {node.health.status().last_error or 'no error'}" for node in nodes]
         return StoreUnavailable(
             f"{reached} of this session's memcached servers answered, {self._quorum} must. "
             f"Their latest errors: {'; '.join(errors)}."
         )
 
-    def _copy(self, storage_id: str, node: Node, reply: Reply | None, replica: bool) -> Copy:
-        copy = partial(Copy, "memcached", node.name, replica=replica)
+    def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:
+        copy = partial(Copy, "memcached", node.name, replica=node in place.replicas)
         if reply is None:
             return copy("unavailable")
         try:
-            held = self._held(storage_id, node, reply)
+            record = self._record(place, node, reply)
         except StoreUnavailable as newer:
             return copy("unavailable", detail={"reason": str(newer)})
-        record = held.record
         if record is None:
             return copy("absent")
         return copy(
@@ -370,5 +407,12 @@ class MemcachedStore(CacheStore):
         )
 
 
+def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
+    first = replies[0]
+    return first is not None and all(
+        reply is not None and reply.value == first.value for reply in replies
+    )
+
+
 def _condition(cas: int) -> bytes:
-    return b"C%d" % cas if cas else IF_ABSENT
+    return b" C%d" % cas if cas else IF_ABSENT

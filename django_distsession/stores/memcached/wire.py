@@ -51,9 +51,9 @@ def fingerprint(storage_id: str) -> bytes:
     return blake2b(storage_id.encode(), digest_size=8).digest()
 
 
-def pack(storage_id: str, record: Record) -> bytes:
+def pack(of: bytes, record: Record) -> bytes:
     """
-    Return the bytes to store.
+    Return the bytes to store. of: the fingerprint of the storage id.
     """
     origin = record.origin.encode()
     header = HEADER.pack(
@@ -65,13 +65,13 @@ def pack(storage_id: str, record: Record) -> bytes:
         max(record.expires_at, 0),
         max(record.created_at, 0),
         record.checked_at,
-        fingerprint(storage_id),
+        of,
         len(origin),
     )
     return header + origin + record.payload
 
 
-def unpack(storage_id: str, value: bytes) -> Record:
+def unpack(of: bytes, value: bytes) -> Record:
     """
     Undo `pack`. `ForeignValue`, or `NewerFormat`.
     """
@@ -81,12 +81,12 @@ def unpack(storage_id: str, value: bytes) -> Record:
     if value[2] > FORMAT:
         raise NewerFormat
     try:
-        _, _, flags, generation, tag, expires_at, created_at, checked_at, of, size = (
+        _, _, flags, generation, tag, expires_at, created_at, checked_at, owner, size = (
             HEADER.unpack_from(value)
         )
     except struct.error:
         raise ForeignValue from None
-    if of != fingerprint(storage_id):
+    if owner != of:
         raise ForeignValue
     end = HEADER.size + size
     return Record(
@@ -95,7 +95,7 @@ def unpack(storage_id: str, value: bytes) -> Record:
         created_at,
         value[end:],
         ended=bool(flags & ENDED),
-        origin=value[HEADER.size : end].decode("ascii", "replace"),
+        origin=value[HEADER.size : end].decode("ascii", "replace") if size else "",
         checked_at=checked_at,
         unsynced=bool(flags & UNSYNCED),
     )

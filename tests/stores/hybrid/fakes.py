@@ -4,7 +4,6 @@ Two tiers in memory that keep the contract of stores, and do so badly whenever a
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC
 from collections.abc import Callable
 from itertools import count
@@ -116,7 +115,7 @@ class FakeCache(FakeStore, CacheStore):
         if self.refuses:
             raise StoreUnavailable("out of memory")
         # As on the wire.
-        return super()._swap(name, storage_id, dataclasses.replace(record, user=None), token)
+        return super()._swap(name, storage_id, record._replace(user=None), token)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         self.bury(storage_id, Record.tombstone(expires_at))
@@ -146,7 +145,7 @@ class FakeCache(FakeStore, CacheStore):
 class FakeDurable(FakeStore, DurableStore):
     def _keep(self, storage_id: str, record: Record) -> str:
         # What only a cache keeps is not kept here.
-        record = dataclasses.replace(record, origin="", checked_at=0, unsynced=False)
+        record = record._replace(origin="", checked_at=0, unsynced=False)
         return super()._keep(storage_id, record)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:

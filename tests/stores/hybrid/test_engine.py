@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from io import StringIO
 from secrets import token_hex
 from typing import Any, cast
@@ -107,7 +106,7 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     before = held(cache, storage_id)
-    cache.replace(storage_id, replace(before.record, checked_at=1), before.token)
+    cache.replace(storage_id, before.record._replace(checked_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
         cache.discard(storage_id, before.token)
     assert conflict.value.found is not None
@@ -120,7 +119,7 @@ def test_memcached_forgets_just_the_copy_that_was_read(
 def test_memcached_keeps_a_tombstones_mark(session_class: Engine) -> None:
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
-    tombstone = replace(held(cache, storage_id).record.tombstone(2_000_000_000), unsynced=True)
+    tombstone = held(cache, storage_id).record.tombstone(2_000_000_000)._replace(unsynced=True)
     cache.bury(storage_id, tombstone)
     found = held(cache, storage_id).record
     assert found.ended

@@ -5,7 +5,6 @@ What the hybrid store does when one tier knows something that the other does not
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from secrets import token_hex
 
 import pytest
@@ -358,7 +357,7 @@ def test_a_copy_merged_from_replicas_during_an_outage_is_saved_after_it(tiers: T
     key = create(process, a=1)
     record, token = tiers.cache.held[storage_id(key)]
     # Of which revision such a merge was made, nobody can tell.
-    tiers.cache.held[storage_id(key)] = replace(record, origin="", checked_at=0), token
+    tiers.cache.held[storage_id(key)] = record._replace(origin="", checked_at=0), token
     tiers.durable.up = False
     session = loaded(process, key)
     tiers.durable.up = True

@@ -203,7 +203,7 @@ def test_clocks_that_disagree_end_no_session_early(
     (node,) = [one for one in store_of(sessions).nodes if one.name == victim.address]
     connection = node.acquire()
     assert connection is not None
-    cache_key = store_of(sessions)._key(sessions.storage_id(key) or "")
+    cache_key = store_of(sessions)._place(sessions.storage_id(key) or "").key
     connection.send(cache_key, b"md %b" % cache_key)
     connection.receive()
     node.release(connection)

@@ -10,6 +10,7 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.memcached.connection import get_command
 from testproject.servers import MemcachedNode
 
 from .conftest import contents, copies, holders, store_of, stored
@@ -57,7 +58,7 @@ def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[Memcached
     sessions = use(nodes[:2])
     key = stored(sessions, a=1)
     store = store_of(sessions)
-    cache_key = store._key(sessions.storage_id(key) or "")
+    cache_key = store._place(sessions.storage_id(key) or "").key
     for node in store.nodes:
         connection = node.acquire()
         assert connection is not None
@@ -79,7 +80,7 @@ def test_a_newer_format_is_neither_read_nor_overwritten(
     loaded = sessions(key)
     loaded["b"] = 1
     store = store_of(sessions)
-    cache_key = store._key(sessions.storage_id(key) or "")
+    cache_key = store._place(sessions.storage_id(key) or "").key
     newer = b"dS\xff and something else"
     connection = store.nodes[0].acquire()
     assert connection is not None
@@ -91,7 +92,7 @@ def test_a_newer_format_is_neither_read_nor_overwritten(
             attempt()
     connection = store.nodes[0].acquire()
     assert connection is not None
-    connection.send(cache_key, b"mg %b v" % cache_key)
+    connection.send(cache_key, get_command(cache_key))
     assert connection.receive().value == newer
     store.nodes[0].release(connection)
     assert copies(sessions, key)[store.nodes[0].name] == "unavailable"
