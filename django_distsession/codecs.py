@@ -4,8 +4,8 @@ Payload codecs: how a state becomes bytes, and how those bytes are kept from bei
 A payload is bound to a context (storage id and version), so that a record copied to another
 session, or a reply that belongs to another request, never decodes.
 
-Layout of what is sealed: a flag for compression, a line of JSON with the stamps, then the session
-dict as `SESSION_SERIALIZER` writes it, then, if there are any, the removed keys.
+Layout of what is sealed: `HEAD`, then, compressed where that pays, the stamps as JSON, the session
+dict as `SESSION_SERIALIZER` writes it and, if there are any, the removed keys.
 """
 
 from __future__ import annotations
@@ -14,30 +14,89 @@ import hashlib
 import hmac
 import json
 import os
+import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 from django.conf import settings
 from django.contrib.sessions.serializers import JSONSerializer
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
-from .state import NEVER, Stamp, State
+from .state import Stamp, State
 
 # Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
 COMPRESS_FROM = 4096
-PLAIN, DEFLATED = b"\x00", b"\x01"
+PLAIN, DEFLATED = 0, 1
+
+# The flag, created_at, expires_at, and the lengths of the stamps and of the session dict.
+HEAD = struct.Struct("!BqqII")
 
 # Kept, since `json.dumps` makes a new encoder for each call that sets separators.
 to_json = json.JSONEncoder(separators=(",", ":")).encode
+from_json = json.JSONDecoder().decode
 
 
 class BadPayload(Exception):
     """
     A payload was altered, cut short, or belongs to another session.
     """
+
+
+class Opened:
+    """
+    What a payload says.
+
+    values: the session dict. data: the same as it is serialised. expires_at: seconds since the
+    epoch. unpack: makes the state; it is called when somebody asks for the stamps, as most
+    requests do not.
+    """
+
+    __slots__ = ("_state", "_unpack", "data", "expires_at", "values")
+
+    def __init__(
+        self,
+        values: Mapping[Any, Any],
+        data: bytes,
+        expires_at: int,
+        unpack: Callable[[], State] | None = None,
+        state: State | None = None,
+    ) -> None:
+        self.values = values
+        self.data = data
+        self.expires_at = expires_at
+        self._unpack = unpack
+        self._state = state
+
+    @classmethod
+    def of(cls, state: State, data: bytes) -> Opened:
+        """
+        Return what the payload of a state says whose values are serialised in `data`.
+        """
+        return cls(state.values, data, state.expires_at, state=state)
+
+    @property
+    def state(self) -> State:
+        """
+        The values with their stamps.
+        """
+        if self._state is None and self._unpack is not None:
+            self._state = self._unpack()
+        return cast("State", self._state)
+
+
+class Packed(NamedTuple):
+    """
+    What of a payload is looked at when somebody asks for the stamps.
+    """
+
+    stamps: bytes
+    removed: bytes
+    created_at: int
+    expires_at: int
 
 
 class Serializer(Protocol):
@@ -48,6 +107,24 @@ class Serializer(Protocol):
     def dumps(self, obj: Any) -> bytes: ...
 
     def loads(self, data: bytes) -> Any: ...
+
+
+class QuickJSONSerializer(JSONSerializer):
+    """
+    Django's, with an encoder and a decoder that are made once.
+    """
+
+    def dumps(self, obj: Any) -> bytes:
+        """
+        As Django's.
+        """
+        return to_json(obj).encode("latin-1")
+
+    def loads(self, data: bytes) -> Any:
+        """
+        As Django's.
+        """
+        return from_json(data.decode("latin-1"))
 
 
 class Codec(ABC):
@@ -61,7 +138,8 @@ class Codec(ABC):
     is_json = False
 
     def __init__(self) -> None:
-        self.serializer: Serializer = import_string(settings.SESSION_SERIALIZER)()
+        named = import_string(settings.SESSION_SERIALIZER)
+        self.serializer: Serializer = QuickJSONSerializer() if named is JSONSerializer else named()
 
     @abstractmethod
     def seal(self, context: bytes, content: bytes) -> bytes:
@@ -94,43 +172,49 @@ class Codec(ABC):
         """
         Return the payload of a state whose values are serialised in `data`.
         """
-        content = PLAIN + self._pack(state, data)
-        if len(content) > COMPRESS_FROM:
-            deflated = DEFLATED + zlib.compress(content[1:])
-            content = min(deflated, content, key=len)
-        return self.seal(context, content)
+        stamps, removed = pack_stamps(state)
+        packed_stamps = to_json(stamps).encode()
+        body = packed_stamps + data
+        if removed:
+            body += self.dumps(removed)
+        flag = PLAIN
+        if len(body) > COMPRESS_FROM:
+            deflated = zlib.compress(body)
+            if len(deflated) < len(body):
+                flag, body = DEFLATED, deflated
+        head = HEAD.pack(flag, state.created_at, state.expires_at, len(packed_stamps), len(data))
+        return self.seal(context, head + body)
 
-    def decode(self, context: bytes, payload: bytes) -> tuple[State, bytes]:
+    def decode(self, context: bytes, payload: bytes) -> Opened:
         """
-        Return the state, and its values as they are serialised. `BadPayload` if that fails.
+        Return what a payload says. `BadPayload` if that cannot be told.
         """
         content = self.open(context, payload)
         try:
-            flag, packed = content[:1], content[1:]
-            return self._unpack(zlib.decompress(packed) if flag == DEFLATED else packed)
+            opened = self._unpack(content)
+            if not self.authenticated:
+                # Damage shows now, or else in the middle of a save.
+                _ = opened.state
         except Exception as error:
             # Unpickling and the serializers of users may raise anything.
             raise BadPayload("The payload cannot be read.") from error
+        return opened
 
-    def _pack(self, state: State, data: bytes) -> bytes:
-        stamps, removed = pack_stamps(state)
-        removed_keys = self.dumps(removed) if removed else b""
-        if removed:
-            stamps.append(len(data))
-        header = to_json(stamps).encode()
-        return b"%b\n%b%b" % (header, data, removed_keys)
+    def _unpack(self, content: bytes) -> Opened:
+        flag, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
+        body = content[HEAD.size :]
+        if flag == DEFLATED:
+            body = zlib.decompress(body)
+        data_end = stamps_size + data_size
+        data = body[stamps_size:data_end]
+        values = self.loads(data)
+        packed = Packed(body[:stamps_size], body[data_end:], created_at, expires_at)
+        return Opened(values, data, expires_at, partial(self._unpack_state, values, packed))
 
-    def _unpack(self, packed: bytes) -> tuple[State, bytes]:
-        header, _, data = packed.partition(b"\n")
-        stamps = json.loads(header)
-        removed: dict[Any, int] = {}
-        if len(stamps) > STAMP_FIELDS:
-            size = stamps.pop()
-            data, removed = data[:size], self.loads(data[size:])
-        return unpack_stamps(stamps, self.loads(data), removed), data
-
-
-STAMP_FIELDS = 5
+    def _unpack_state(self, values: dict[Any, Any], packed: Packed) -> State:
+        removed = self.loads(packed.removed) if packed.removed else {}
+        stamps = from_json(packed.stamps.decode())
+        return unpack_stamps(stamps, values, removed, packed.created_at, packed.expires_at)
 
 
 def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:
@@ -140,19 +224,28 @@ def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:
     The stamps are kept once each, in a table, and referred to by their index in it: few saves
     write a typical session's keys.
     """
-    table: dict[Stamp, int] = {state.saved: 0}
-    indices = [table.setdefault(at, len(table)) for at in state.stamps.values()]
-    removed = {key: table.setdefault(at, len(table)) for key, at in state.removed.items()}
-    cleared = table.setdefault(state.cleared, len(table)) if state.cleared != NEVER else -1
-    flat = [part for stamp in table for part in stamp]
-    return [state.created_at, state.expires_at, cleared, flat, indices], removed
+    stamps, forgotten = state.stamps.values(), state.removed.values()
+    table = {
+        at: index
+        for index, at in enumerate(dict.fromkeys([state.saved, *stamps, *forgotten, state.cleared]))
+    }
+    flat = [part for at in table for part in at]
+    indices = [table[at] for at in stamps]
+    removed = {key: table[at] for key, at in state.removed.items()}
+    return [int(state.merged), table[state.cleared], flat, indices], removed
 
 
-def unpack_stamps(packed: list[Any], values: dict[Any, Any], removed: Mapping[Any, int]) -> State:
+def unpack_stamps(
+    packed: list[Any],
+    values: dict[Any, Any],
+    removed: Mapping[Any, int],
+    created_at: int,
+    expires_at: int,
+) -> State:
     """
     Undo `pack_stamps`.
     """
-    created_at, expires_at, cleared, flat, indices = packed
+    merged, cleared, flat, indices = packed
     table = [Stamp(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
     return State(
         values,
@@ -161,7 +254,8 @@ def unpack_stamps(packed: list[Any], values: dict[Any, Any], removed: Mapping[An
         expires_at,
         table[0],
         {key: table[index] for key, index in removed.items()},
-        NEVER if cleared < 0 else table[cleared],
+        table[cleared],
+        merged=bool(merged),
     )
 
 
@@ -191,23 +285,20 @@ class SignedCodec(Codec):
             for secret in secret_keys()
         ]
 
-    @staticmethod
-    def _signature(key: bytes, context: bytes, content: bytes) -> bytes:
-        return hmac.digest(key, context + content, "sha256")
-
     def seal(self, context: bytes, content: bytes) -> bytes:
         """
         Put the signature in front.
         """
-        return self._signature(self._keys[0], context, content) + content
+        return hmac.digest(self._keys[0], context + content, "sha256") + content
 
     def open(self, context: bytes, payload: bytes) -> bytes:
         """
         Check the signature with every secret key that is still valid.
         """
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
+        signed = context + content
         for key in self._keys:
-            if hmac.compare_digest(signature, self._signature(key, context, content)):
+            if hmac.compare_digest(signature, hmac.digest(key, signed, "sha256")):
                 return content
         raise BadPayload("The signature does not match.")
 
@@ -270,7 +361,7 @@ class JSONCodec(Codec):
     is_json = True
 
     def __init__(self) -> None:
-        self.serializer = JSONSerializer()
+        self.serializer = QuickJSONSerializer()
 
     def seal(self, context: bytes, content: bytes) -> bytes:
         """
@@ -289,10 +380,11 @@ class JSONCodec(Codec):
         Return `{"data": the session dict, "stamps": …}`, with stamps by key and not by position:
         a server may reorder the keys of an object.
         """
-        (created_at, expires_at, cleared, flat, indices), removed = pack_stamps(state)
+        (merged, cleared, flat, indices), removed = pack_stamps(state)
         stamps = {
-            "created_at": created_at,
-            "expires_at": expires_at,
+            "created_at": state.created_at,
+            "expires_at": state.expires_at,
+            "merged": merged,
             "cleared": cleared,
             "table": flat,
             "keys": dict(zip(state.values, indices, strict=True)),
@@ -303,7 +395,7 @@ class JSONCodec(Codec):
             to_json(stamps).encode(),
         )
 
-    def decode(self, context: bytes, payload: bytes) -> tuple[State, bytes]:
+    def decode(self, context: bytes, payload: bytes) -> Opened:
         """
         Undo `encode`. A key that was put there by other means counts as written by the last save.
         """
@@ -311,12 +403,14 @@ class JSONCodec(Codec):
             document = json.loads(payload)
             values, stamps = document["data"], document["stamps"]
             packed = [
-                stamps["created_at"],
-                stamps["expires_at"],
+                stamps.get("merged", 0),
                 stamps["cleared"],
                 stamps["table"],
                 [stamps["keys"].get(key, 0) for key in values],
             ]
-            return unpack_stamps(packed, values, stamps["removed"]), self.dumps(values)
+            state = unpack_stamps(
+                packed, values, stamps["removed"], stamps["created_at"], stamps["expires_at"]
+            )
+            return Opened.of(state, self.dumps(values))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise BadPayload("The payload cannot be read.") from error

@@ -9,10 +9,11 @@ system", 1978). Everything here is pure: no I/O, no clock, no Django, no encodin
 from __future__ import annotations
 
 import hashlib
+import os
 from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from secrets import token_urlsafe
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # A removed key has to be remembered, lest an old copy bring it back. Past this many, the older
@@ -45,11 +46,10 @@ def new_tag() -> str:
     """
     Return a tag for one save.
     """
-    return token_urlsafe(TAG_BYTES)
+    return b2a_base64(os.urandom(TAG_BYTES), newline=False).decode()
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """
     What is known of one session.
 
@@ -60,6 +60,7 @@ class State:
     saved: the stamp of the latest save, which also set `expires_at`. No stamp in here is higher.
     created_at, expires_at: seconds since the epoch.
     ended: logged out, flushed or deleted. An ended state has no values and never gets any.
+    merged: whether it came of differing copies, so that no one save wrote all of it.
     """
 
     values: Mapping[Any, Any]
@@ -67,26 +68,42 @@ class State:
     created_at: int
     expires_at: int
     saved: Stamp
-    removed: Mapping[Any, Stamp] = field(default_factory=dict)
+    removed: Mapping[Any, Stamp] = MappingProxyType({})
     cleared: Stamp = NEVER
     ended: bool = False
+    merged: bool = False
 
     @property
     def version(self) -> Stamp:
         """
         The name of this state: equal versions mean equal states.
 
-        It is made of the stamps alone, since a key and a stamp determine a value, so whoever
-        merges the same copies arrives at the same version.
+        The stamp of the save that wrote it; where it was merged, a digest of all stamps, since a
+        key and a stamp determine a value: whoever merges the same copies makes the same name.
         """
         if self.ended:
             return Stamp(ENDED_GENERATION, f"{self.expires_at:x}")
+        return self._digest() if self.merged else self.saved
+
+    def _digest(self) -> Stamp:
         stamps = [f"{key!r}={g}.{t}" for key, (g, t) in self.stamps.items()]
         stamps += [f"{key!r}-{g}.{t}" for key, (g, t) in self.removed.items()]
         stamps.sort()
         stamps.append(f"{self.created_at} {self.saved} {self.cleared}")
         digest = hashlib.blake2b("\n".join(stamps).encode("utf-8", "surrogatepass"), digest_size=6)
         return Stamp(self.saved.generation, urlsafe_b64encode(digest.digest()).decode())
+
+    def says_the_same_as(self, other: State) -> bool:
+        """
+        Whether the other says just the same, whatever it is called.
+        """
+        return (
+            self.stamps == other.stamps
+            and self.removed == other.removed
+            and self.cleared == other.cleared
+            and self.saved == other.saved
+            and self.created_at == other.created_at
+        )
 
 
 def tombstone(expires_at: int) -> State:
@@ -176,6 +193,7 @@ def merge(a: State, b: State) -> State:
     Return the least state that holds what both copies know.
 
     Commutative, associative and idempotent; ended beats live; for each key the higher stamp wins.
+    Where one of the two holds all that both know, it is that one, by its own name.
     """
     if a.ended or b.ended:
         return max((s for s in (a, b) if s.ended), key=lambda s: s.expires_at)
@@ -194,7 +212,7 @@ def merge(a: State, b: State) -> State:
         else:
             values[key] = (a if a.stamps.get(key) == at else b).values[key]
     latest = a if a.saved >= b.saved else b
-    return State(
+    merged = State(
         values,
         {key: newest[key] for key in values},
         min(a.created_at, b.created_at),
@@ -202,4 +220,6 @@ def merge(a: State, b: State) -> State:
         latest.saved,
         removed,
         cleared,
+        merged=True,
     )
+    return next((known for known in (a, b) if known.says_the_same_as(merged)), merged)

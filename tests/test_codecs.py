@@ -8,13 +8,14 @@ import pytest
 
 from django_distsession.codecs import (
     COMPRESS_FROM,
+    HEAD,
     BadPayload,
     Codec,
     EncryptedCodec,
     JSONCodec,
     SignedCodec,
 )
-from django_distsession.state import State, first_state, next_state
+from django_distsession.state import State, first_state, merge, next_state
 
 CONTEXT = b"id\n1 tag\n"
 
@@ -52,18 +53,29 @@ def encode(codec: Codec, state: State, context: bytes = CONTEXT) -> bytes:
 
 def test_what_is_encoded_is_decoded(codec: Codec) -> None:
     state = full_state()
-    decoded, data = codec.decode(CONTEXT, encode(codec, state))
-    assert decoded == state
-    assert list(decoded.values) == list(state.values)
-    assert decoded.version == state.version
-    assert data == codec.dumps(state.values)
+    opened = codec.decode(CONTEXT, encode(codec, state))
+    assert opened.state == state
+    assert list(opened.values) == list(opened.state.values) == list(state.values)
+    assert opened.state.version == state.version
+    assert opened.expires_at == state.expires_at
+    assert opened.data == codec.dumps(state.values)
+
+
+def test_a_merged_state_keeps_its_name(codec: Codec) -> None:
+    base = first_state({"a": 1}, created_at=1, expires_at=2, tag="t")
+    one = next_state(base, {"a": 1, "b": 1}, changed={"b"}, expires_at=3, tag="u")
+    other = next_state(base, {"a": 2}, changed={"a"}, expires_at=3, tag="v")
+    merged = merge(one, other)
+    decoded = codec.decode(CONTEXT, encode(codec, merged)).state
+    assert decoded == merged
+    assert decoded.version == merged.version not in (one.version, other.version)
 
 
 def test_large_sessions_are_compressed(protecting: type[Codec]) -> None:
     state = first_state({"a": "x" * 10 * COMPRESS_FROM}, created_at=1, expires_at=2, tag="t")
     payload = encode(protecting(), state)
     assert len(payload) < COMPRESS_FROM
-    assert protecting().decode(CONTEXT, payload)[0] == state
+    assert protecting().decode(CONTEXT, payload).state == state
 
 
 @pytest.mark.parametrize("position", [0, 12, 31, 32, 40, -1])
@@ -93,7 +105,7 @@ def test_a_former_secret_key_still_reads(protecting: type[Codec], settings: Any)
     with pytest.raises(BadPayload):
         protecting().decode(CONTEXT, payload)
     settings.SECRET_KEY_FALLBACKS = ["older" * 9, "old" * 20]
-    assert protecting().decode(CONTEXT, payload)[0] == full_state()
+    assert protecting().decode(CONTEXT, payload).state == full_state()
 
 
 def test_encrypted_payloads_do_not_show_what_is_in_them() -> None:
@@ -106,7 +118,7 @@ def test_other_serializers_serve_too(settings: Any) -> None:
     settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
     state = first_state({"set": {1, 2}, 5: "key"}, created_at=1, expires_at=2, tag="t")
     state = next_state(state, {"set": {1, 2}}, changed=set(), expires_at=3, tag="u")
-    assert SignedCodec().decode(CONTEXT, encode(SignedCodec(), state))[0] == state
+    assert SignedCodec().decode(CONTEXT, encode(SignedCodec(), state)).state == state
 
 
 def test_json_is_kept_as_json() -> None:
@@ -117,8 +129,8 @@ def test_json_is_kept_as_json() -> None:
 def test_json_that_a_server_put_in_another_order_keeps_its_stamps() -> None:
     document = json.loads(encode(JSONCodec(), full_state()))
     document["data"] = dict(sorted(document["data"].items()))
-    decoded, _ = JSONCodec().decode(CONTEXT, json.dumps(document).encode())
-    assert decoded == full_state()
+    opened = JSONCodec().decode(CONTEXT, json.dumps(document).encode())
+    assert opened.state == full_state()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +143,8 @@ def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
 
 def test_a_session_that_is_no_dict_is_refused() -> None:
     codec = SignedCodec()
-    payload = codec.seal(CONTEXT, b'\x00[1,2,-1,[1,"t"],[0]]\n[7]')
+    stamps, data = b'[0,0,[1,"t"],[0]]', b"[7]"
+    head = HEAD.pack(0, 1, 2, len(stamps), len(data))
+    payload = codec.seal(CONTEXT, head + stamps + data)
     with pytest.raises(BadPayload):
         codec.decode(CONTEXT, payload)

@@ -6,14 +6,12 @@ Knows session dicts, states, codecs and expiry. Does not know where records live
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import random
-import re
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.contrib.sessions.backends.base import (
@@ -25,13 +23,14 @@ from django.core.signals import setting_changed
 from django.utils.crypto import get_random_string
 
 from .. import conf, version_cookie
+from ..codecs import Opened
 from ..exceptions import StoreUnavailable
 from ..state import State, first_state, new_tag
 from ..stores.base import Conflict, Found, Record, Store, Token
 from . import inspection
 from .changes import Change, find_change
 from .engine import Engine
-from .records import Opened, Records
+from .records import Records
 from .threads import in_thread
 from .twins import AsyncTwins
 
@@ -54,34 +53,23 @@ CLOCK_SKEW = 3600
 # However short a session lives, its expiry is exact to this fraction of its age.
 TOUCH_FRACTION = 10
 
-WELL_FORMED_KEY = re.compile(r"[a-z0-9]{8,128}")
+# Where Django keeps what `set_expiry` was given.
+EXPIRY_KEY = "_session_expiry"
+
+TEXT_ONLY = frozenset({str})
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """
-    What the store held when this session was last read or written.
+    What the store held when a session was last read or written.
+
+    latest: the latest expiry that this object has seen of it.
     """
 
     record: Record
     token: Token
-    state: State
-    data: bytes
-
-
-class _Met(NamedTuple):
-    """
-    expires_at: the latest that was seen. expiry: what `set_expiry` was given.
-    """
-
-    expires_at: int
-    expiry: Any
-    token: Token
-
-
-class _First(NamedTuple):
-    record: Record
     opened: Opened
+    latest: int
 
 
 class StoreBackedSession(AsyncTwins):
@@ -117,8 +105,8 @@ class StoreBackedSession(AsyncTwins):
         super().__init__(session_key)
         self._loaded: Loaded | None = None
         self._was_cleared = False
-        # For the tombstones of sessions that this object met and may yet delete.
-        self._met: dict[str, _Met] = {}
+        # By storage id, for the tombstones of sessions that this object met and may yet delete.
+        self._met: dict[str, Loaded] = {}
 
     @classmethod
     @abstractmethod
@@ -134,6 +122,11 @@ class StoreBackedSession(AsyncTwins):
             # Two threads may both get here; stores connect lazily, so the loser costs nothing.
             engine = StoreBackedSession._engines.setdefault(cls, Engine(cls.make_store))
         return engine
+
+    @cached_property
+    def _shared(self) -> Engine:
+        # Looked up once per session object: it is asked for at every step.
+        return self._engine()
 
     @classmethod
     def get_store(cls) -> Store:
@@ -154,9 +147,7 @@ class StoreBackedSession(AsyncTwins):
         """
         Return what the store files a session under, or None for a key that no session can have.
         """
-        if cls._engine().settings.hash_keys:
-            return hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).hexdigest()
-        return session_key if WELL_FORMED_KEY.fullmatch(session_key) else None
+        return cls._engine().storage_id(session_key)
 
     # Django's contract.
 
@@ -176,7 +167,7 @@ class StoreBackedSession(AsyncTwins):
             return {}
         self._was_cleared = False
         # A copy: what the user does to it must not reach the state it is compared with.
-        return dict(self._loaded.state.values)
+        return dict(self._loaded.opened.values)
 
     def exists(self, session_key: str) -> bool:
         """
@@ -221,7 +212,7 @@ class StoreBackedSession(AsyncTwins):
         if self.session_key is None:
             self.create()
             return
-        storage_id = self.storage_id(self.session_key)
+        storage_id = self._shared.storage_id(self.session_key)
         values = self._get_session(no_load=must_create)
         # Loading may have found that there is no such session, or that nothing can be told of it.
         if self._drops_changes():
@@ -262,11 +253,12 @@ class StoreBackedSession(AsyncTwins):
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            met = _Met(found.record.expires_at, None, found.token)
+            expiry, latest, token = None, found.record.expires_at, found.token
+        else:
+            expiry, latest, token = met.opened.values.get(EXPIRY_KEY), met.latest, met.token
         # Another request may just have extended it.
-        extended = _now() + self.get_expiry_age(expiry=met.expiry)
-        expires_at = max(met.expires_at, extended)
-        store.end(storage_id, expires_at + TOMBSTONE_MARGIN, met.token)
+        extended = _now() + self.get_expiry_age(expiry=expiry)
+        store.end(storage_id, max(latest, extended) + TOMBSTONE_MARGIN, token)
 
     def cycle_key(self) -> None:
         """
@@ -284,6 +276,15 @@ class StoreBackedSession(AsyncTwins):
         """
         super().clear()
         self._was_cleared = True
+
+    def get_expiry_age(self, **kwargs: Any) -> int:
+        """
+        As Django's, which asks for the time also where the answer does not depend on it.
+        """
+        expiry = kwargs["expiry"] if "expiry" in kwargs else self.get(EXPIRY_KEY)
+        if not expiry:
+            return self.get_session_cookie_age()
+        return super().get_expiry_age(**{**kwargs, "expiry": expiry})
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -344,10 +345,10 @@ class StoreBackedSession(AsyncTwins):
     # How it is done.
 
     def _read(self) -> Loaded | None:
-        storage_id = self.session_key and self.storage_id(self.session_key)
+        storage_id = self.session_key and self._shared.storage_id(self.session_key)
         if not storage_id:
             return None
-        found = self.get_store().get(storage_id)
+        found = self._shared.store.get(storage_id)
         if self.version_cookie is not None:
             found = self._as_new_as_seen(storage_id, found)
         return self._usable(storage_id, found)
@@ -360,9 +361,9 @@ class StoreBackedSession(AsyncTwins):
         if _generation(found) >= at_least:
             return found
         # What was found first may be newer than what is found further off.
-        found = max(found, self.get_store().refresh(storage_id, at_least), key=_generation)
+        found = max(found, self._shared.store.refresh(storage_id, at_least), key=_generation)
         if _generation(found) < at_least:
-            self._engine().stale_loads += 1
+            self._shared.stale_loads += 1
             logger.warning(
                 "A session is older than its browser has seen it, and no store has a newer copy: "
                 "generation %d instead of %d.",
@@ -377,23 +378,23 @@ class StoreBackedSession(AsyncTwins):
         """
         if found is None or not _is_live(found.record):
             return None
-        opened = self._engine().records.open(storage_id, found.record)
+        opened = self._shared.records.open(storage_id, found.record)
         # What the payload says of its expiry is protected; what stands beside it is not, and is
         # believed only as far as clocks may differ.
-        if opened is None or opened.state.expires_at + CLOCK_SKEW <= time.time():
+        if opened is None or opened.expires_at + CLOCK_SKEW <= time.time():
             return None
         return self._remember(storage_id, found.record, found.token, opened)
 
     def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
         before = self._met.get(storage_id)
-        latest = max(before.expires_at, record.expires_at) if before else record.expires_at
-        self._met[storage_id] = _Met(latest, opened.state.values.get("_session_expiry"), token)
-        return Loaded(record, token, opened.state, opened.data)
+        latest = max(before.latest, record.expires_at) if before else record.expires_at
+        self._met[storage_id] = loaded = Loaded(record, token, opened, latest)
+        return loaded
 
     def _serialize(self, values: dict[Any, Any]) -> bytes:
-        codec = self._engine().records.codec
+        codec = self._shared.records.codec
         data = codec.dumps(values)
-        if any(type(key) is not str for key in values):
+        if not TEXT_ONLY.issuperset(map(type, values)):
             # JSON makes all keys text. What is compared and stamped must be what is read again.
             normal = codec.loads(data)
             values.clear()
@@ -402,25 +403,28 @@ class StoreBackedSession(AsyncTwins):
         return data
 
     def _expires_at(self) -> int:
-        return _now() + self.get_expiry_age(expiry=self._session_cache.get("_session_expiry"))
+        return _now() + self.get_expiry_age(expiry=self._session_cache.get(EXPIRY_KEY))
 
     def _insert(self, storage_id: str, data: bytes) -> None:
-        store, first = self.get_store(), self._first(storage_id, data)
+        store, seal = self._shared.store, self._shared.records.seal
+        opened = self._first(data)
+        record = seal(storage_id, opened)
         try:
-            token = store.add(storage_id, first.record)
+            token = store.add(storage_id, record)
         except Conflict as conflict:
             found = conflict.found
             if found is None or found.record.ended or _is_live(found.record):
                 raise CreateError from None
-            first = self._first(storage_id, data, after=found.record.version.generation)
+            opened = self._first(data, after=found.record.version.generation)
+            record = seal(storage_id, opened)
             try:
-                token = store.replace(storage_id, first.record, found.token)
+                token = store.replace(storage_id, record, found.token)
             except Conflict:
                 raise CreateError from None
-        self.written = (storage_id, first.record.version.generation)
-        self._loaded = self._remember(storage_id, first.record, token, first.opened)
+        self.written = (storage_id, record.version.generation)
+        self._loaded = self._remember(storage_id, record, token, opened)
 
-    def _first(self, storage_id: str, data: bytes, *, after: int = 0) -> _First:
+    def _first(self, data: bytes, *, after: int = 0) -> Opened:
         state = first_state(
             dict(self._session_cache),
             created_at=_now(),
@@ -428,8 +432,7 @@ class StoreBackedSession(AsyncTwins):
             tag=new_tag(),
             after=after,
         )
-        record = self._engine().records.seal(storage_id, state, data)
-        return _First(record, Opened(state, data))
+        return Opened.of(state, data)
 
     def _update(self, storage_id: str, data: bytes) -> None:
         # A session that was cleared and refilled was never read.
@@ -441,16 +444,16 @@ class StoreBackedSession(AsyncTwins):
         if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
-        codec = self._engine().records.codec
-        seen = loaded.state
+        codec = self._shared.records.codec
+        seen = loaded.opened.state
         deadline = time.monotonic() + MAX_SECONDS
         for attempt in itertools.count():
-            state = change.apply(loaded.state, expires_at=expires_at)
+            state = change.apply(loaded.opened.state, expires_at=expires_at)
             # Without a conflict that is what the session was serialised to, if the order is right.
             if attempt or list(state.values) != list(self._session_cache):
                 data = codec.dumps(state.values)
             try:
-                self._loaded = self._replace(storage_id, Opened(state, data), loaded.token)
+                self._loaded = self._replace(storage_id, Opened.of(state, data), loaded.token)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
@@ -463,12 +466,13 @@ class StoreBackedSession(AsyncTwins):
                     ) from None
                 _pause(attempt)
             else:
-                self._show(state, seen, change)
+                if attempt:
+                    self._show(state, seen, change)
                 return
 
     def _replace(self, storage_id: str, opened: Opened, token: Token) -> Loaded:
-        record = self._engine().records.seal(storage_id, *opened)
-        token = self.get_store().replace(storage_id, record, token)
+        record = self._shared.records.seal(storage_id, opened)
+        token = self._shared.store.replace(storage_id, record, token)
         self.written = (storage_id, record.version.generation)
         return self._remember(storage_id, record, token, opened)
 
@@ -476,16 +480,16 @@ class StoreBackedSession(AsyncTwins):
         values = self._session_cache
         if self._was_cleared:
             return Change(dict(values), (), cleared=True)
-        codec = self._engine().records.codec
-        return find_change(codec, loaded.state, loaded.data, values, data)
+        codec = self._shared.records.codec
+        return find_change(codec, loaded.opened, values, data)
 
     def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
-        return expires_at - loaded.state.expires_at >= self._touch_interval(expires_at)
+        return expires_at - loaded.opened.expires_at >= self._touch_interval(expires_at)
 
     def _touch_interval(self, expires_at: int) -> int:
         # An interval longer than the session lives would log active users out.
         lifetime = max(expires_at - _now(), 0)
-        return max(1, min(self._engine().settings.touch_interval, lifetime // TOUCH_FRACTION))
+        return max(1, min(self._shared.settings.touch_interval, lifetime // TOUCH_FRACTION))
 
     def _show(self, state: State, seen: State, change: Change) -> None:
         """

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..codecs import Codec
+from ..codecs import Codec, Opened
 from ..state import State, new_tag, next_state
 
 # Cannot change in place, so comparing with the loaded value tells all.
-ATOMS = (str, int, float, bool, bytes, type(None))
+ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """
     values: the keys that were set, with their new values. removed: the keys that were taken away.
     cleared: whether the session was emptied first; then `values` is all that it is to hold.
@@ -48,30 +46,30 @@ class Change:
         )
 
 
-def find_change(
-    codec: Codec, base: State, base_data: bytes, values: Mapping[Any, Any], data: bytes
-) -> Change:
+def find_change(codec: Codec, base: Opened, values: Mapping[Any, Any], data: bytes) -> Change:
     """
     Return what makes `values` of the values of `base`.
 
-    base_data, data: what `base.values` and `values` are serialised to. Values that can change in
-    place are compared with what `base_data` says, since the loaded objects may have changed.
+    data: what `values` are serialised to. Values that can change in place are compared with what
+    `base.data` says, since the loaded objects may have changed.
     """
-    if data == base_data:
+    if data == base.data:
         return Change({}, ())
+    before = base.values
     changed: dict[Any, Any] = {}
     loaded: Mapping[Any, Any] | None = None
     for key, value in values.items():
-        if key not in base.values:
+        if key not in before:
             changed[key] = value
-        elif type(value) in ATOMS and type(base.values[key]) in ATOMS:
-            if not _same_atom(value, base.values[key]):
+        elif type(value) in ATOMS:
+            # True == 1 == 1.0, but a session that says so is another session.
+            if type(value) is not type(before[key]) or value != before[key]:
                 changed[key] = value
         else:
-            loaded = codec.loads(base_data) if loaded is None else loaded
+            loaded = codec.loads(base.data) if loaded is None else loaded
             if not _same_container(codec, value, loaded[key]):
                 changed[key] = value
-    return Change(changed, [key for key in base.values if key not in values])
+    return Change(changed, [key for key in before if key not in values])
 
 
 def _same_container(codec: Codec, a: Any, b: Any) -> bool:
@@ -84,8 +82,3 @@ def _same_container(codec: Codec, a: Any, b: Any) -> bool:
         # Something that marshal does not know; the serializer does.
         pass
     return codec.dumps({"": a}) == codec.dumps({"": b})
-
-
-def _same_atom(a: Any, b: Any) -> bool:
-    # True == 1 == 1.0, but a session that says so is another session.
-    return type(a) is type(b) and bool(a == b)

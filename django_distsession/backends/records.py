@@ -6,23 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
 
 from django.contrib.auth import SESSION_KEY as USER_KEY
 
 from .. import suspicious
-from ..codecs import BadPayload, Codec
-from ..state import State, merge
+from ..codecs import BadPayload, Codec, Opened
+from ..state import merge
 from ..stores.base import Record
-
-
-class Opened(NamedTuple):
-    """
-    state: what a record says. data: its values as they are serialised in it.
-    """
-
-    state: State
-    data: bytes
 
 
 class Records:
@@ -33,17 +23,18 @@ class Records:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
-    def seal(self, storage_id: str, state: State, data: bytes) -> Record:
+    def seal(self, storage_id: str, opened: Opened) -> Record:
         """
-        Return the record of a state whose values are serialised in `data`.
+        Return the record that says this.
         """
+        state = opened.state
         version = state.version
         user = state.values.get(USER_KEY)
         return Record(
             version,
             state.expires_at,
             state.created_at,
-            self.codec.encode(_context(storage_id, version), state, data),
+            self.codec.encode(_context(storage_id, version), state, opened.data),
             None if user is None else str(user),
         )
 
@@ -52,7 +43,7 @@ class Records:
         Return what is in a live record, or None, reported, if that cannot be read.
         """
         try:
-            return Opened(*self.codec.decode(_context(storage_id, record.version), record.payload))
+            return self.codec.decode(_context(storage_id, record.version), record.payload)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None
@@ -66,8 +57,8 @@ class Records:
         if not states:
             return None
         merged = reduce(merge, states)
-        return self.seal(storage_id, merged, self.codec.dumps(merged.values))
+        return self.seal(storage_id, Opened.of(merged, self.codec.dumps(merged.values)))
 
 
 def _context(storage_id: str, version: tuple[int, str]) -> bytes:
-    return b"%b\n%d %b\n" % (storage_id.encode(), version[0], version[1].encode())
+    return f"{storage_id}\n{version[0]} {version[1]}\n".encode()
