@@ -19,7 +19,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.contrib.sessions.serializers import JSONSerializer
@@ -62,7 +62,7 @@ class Opened:
         values: Mapping[Any, Any],
         data: bytes,
         expires_at: int,
-        unpack: Callable[[], State] | None = None,
+        unpack: Callable[[], State],
         state: State | None = None,
     ) -> None:
         self.values = values
@@ -76,16 +76,17 @@ class Opened:
         """
         Return what the payload of a state says whose values are serialised in `data`.
         """
-        return cls(state.values, data, state.expires_at, state=state)
+        return cls(state.values, data, state.expires_at, lambda: state, state)
 
     @property
     def state(self) -> State:
         """
         The values with their stamps.
         """
-        if self._state is None and self._unpack is not None:
-            self._state = self._unpack()
-        return cast("State", self._state)
+        state = self._state
+        if state is None:
+            state = self._state = self._unpack()
+        return state
 
 
 class Packed(NamedTuple):
@@ -225,11 +226,9 @@ def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:
     write a typical session's keys.
     """
     stamps, forgotten = state.stamps.values(), state.removed.values()
-    table = {
-        at: index
-        for index, at in enumerate(dict.fromkeys([state.saved, *stamps, *forgotten, state.cleared]))
-    }
-    flat = [part for at in table for part in at]
+    distinct = dict.fromkeys([state.saved, *stamps, *forgotten, state.cleared])
+    table = dict(zip(distinct, range(len(distinct)), strict=True))
+    flat = [part for at in distinct for part in at]
     indices = [table[at] for at in stamps]
     removed = {key: table[at] for key, at in state.removed.items()}
     return [int(state.merged), table[state.cleared], flat, indices], removed
@@ -246,10 +245,10 @@ def unpack_stamps(
     Undo `pack_stamps`.
     """
     merged, cleared, flat, indices = packed
-    table = [Stamp(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+    table = list(map(Stamp, flat[::2], flat[1::2]))
     return State(
         values,
-        {key: table[index] for key, index in zip(values, indices, strict=True)},
+        dict(zip(values, map(table.__getitem__, indices), strict=True)),
         created_at,
         expires_at,
         table[0],

@@ -57,28 +57,39 @@ def find_change(codec: Codec, base: Opened, values: Mapping[Any, Any], data: byt
         return Change({}, ())
     before = base.values
     changed: dict[Any, Any] = {}
-    loaded: Mapping[Any, Any] | None = None
+    containers: dict[Any, Any] = {}
     for key, value in values.items():
         if key not in before:
             changed[key] = value
-        elif type(value) in ATOMS:
-            # True == 1 == 1.0, but a session that says so is another session.
-            if type(value) is not type(before[key]) or value != before[key]:
-                changed[key] = value
-        else:
-            loaded = codec.loads(base.data) if loaded is None else loaded
-            if not _same_container(codec, value, loaded[key]):
-                changed[key] = value
+        elif type(value) not in ATOMS:
+            containers[key] = value
+        # True == 1 == 1.0, but a session that says so is another session.
+        elif type(value) is not type(before[key]) or value != before[key]:
+            changed[key] = value
+    if containers:
+        changed |= _changed_containers(codec, codec.loads(base.data), containers)
     return Change(changed, [key for key in before if key not in values])
 
 
-def _same_container(codec: Codec, a: Any, b: Any) -> bool:
+def _changed_containers(
+    codec: Codec, before: Mapping[Any, Any], now: Mapping[Any, Any]
+) -> Mapping[Any, Any]:
+    if _are_same([before[key] for key in now], list(now.values())):
+        # As they mostly are, and one comparison tells.
+        return {}
+    return {
+        key: value
+        for key, value in now.items()
+        if not _are_same(before[key], value)
+        and codec.dumps({"": before[key]}) != codec.dumps({"": value})
+    }
+
+
+def _are_same(one: Any, other: Any) -> bool:
     try:
         # Exact about types, and faster than any comparison written in Python. Version 2 is the
         # last that writes equal values alike.
-        if marshal.dumps(a, 2) == marshal.dumps(b, 2):
-            return True
+        return marshal.dumps(one, 2) == marshal.dumps(other, 2)
     except ValueError:
         # Something that marshal does not know; the serializer does.
-        pass
-    return codec.dumps({"": a}) == codec.dumps({"": b})
+        return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -184,12 +185,16 @@ def _lifetime(session: Any) -> int | None:
     return age
 
 
+# Many responses of one second say the same.
+_as_date = lru_cache(maxsize=16)(http_date)
+
+
 def _set_cookie(response: HttpResponseBase, name: str, value: str, lifetime: int | None) -> None:
     response.set_cookie(
         name,
         value,
         max_age=lifetime,
-        expires=None if lifetime is None else http_date(time.time() + lifetime),
+        expires=None if lifetime is None else _as_date(int(time.time()) + lifetime),
         domain=settings.SESSION_COOKIE_DOMAIN,
         path=settings.SESSION_COOKIE_PATH,
         secure=settings.SESSION_COOKIE_SECURE or False,

@@ -49,27 +49,22 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
+        # Whether the last exchange went well.
+        self.is_up = True
         self._is_probed = False
         self._retry_at = 0.0
         self._since = time.time()
         self._last_error: str | None = None
 
-    @property
-    def is_up(self) -> bool:
-        """
-        Whether the last exchange went well.
-        """
-        return not self._failures
-
     def admits(self) -> bool:
         """
         Whether to ask the server now. While it is down, True makes the caller its only prober.
         """
-        if not self._failures:
+        if self.is_up:
             return True
         with self._lock:
             now = self._clock()
-            if not self._failures:
+            if self.is_up:
                 return True
             if now < self._retry_at:
                 return False
@@ -97,10 +92,11 @@ class Health:
         """
         Note an answer. True if the server was down until now.
         """
-        if not self._failures:
+        if self.is_up:
             return False
         with self._lock:
-            was_down, self._failures, self._is_probed = bool(self._failures), 0, False
+            was_down = not self.is_up
+            self.is_up, self._failures, self._is_probed = True, 0, False
             self._since = time.time()
             return was_down
 
@@ -109,7 +105,7 @@ class Health:
         Note a failure. True if the server was up until now.
         """
         with self._lock:
-            was_up = not self._failures
+            was_up, self.is_up = self.is_up, False
             self.note(error)
             if was_up:
                 self._since = time.time()

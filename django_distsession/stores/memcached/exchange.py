@@ -56,7 +56,7 @@ def exchange(requests: Sequence[Request]) -> list[Reply | None]:
 
 
 def _connect(node: Node) -> Connection | None:
-    if not node.health.admits():
+    if not (node.health.is_up or node.health.admits()):
         return None
     try:
         return node.acquire()

@@ -105,7 +105,7 @@ class Node:
             return
         known = self._latency
         self._latency = latency if known is None else known + LATEST * (latency - known)
-        if self.health.succeeded():
+        if not self.health.is_up and self.health.succeeded():
             logger.warning("memcached at %s answers again.", self.name)
 
     def discard(self, connection: Connection) -> None:

@@ -94,10 +94,11 @@ def unpack(of: bytes, value: bytes) -> Record:
         expires_at,
         created_at,
         value[end:],
-        ended=bool(flags & ENDED),
-        origin=value[HEADER.size : end].decode("ascii", "replace") if size else "",
-        checked_at=checked_at,
-        unsynced=bool(flags & UNSYNCED),
+        None,
+        bool(flags & ENDED),
+        value[HEADER.size : end].decode("ascii", "replace") if size else "",
+        checked_at,
+        bool(flags & UNSYNCED),
     )
 
 
