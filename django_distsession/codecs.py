@@ -19,7 +19,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.contrib.sessions.serializers import JSONSerializer
@@ -87,17 +87,6 @@ class Opened:
         if state is None:
             state = self._state = self._unpack()
         return state
-
-
-class Packed(NamedTuple):
-    """
-    What of a payload is looked at when somebody asks for the stamps.
-    """
-
-    stamps: bytes
-    removed: bytes
-    created_at: int
-    expires_at: int
 
 
 class Serializer(Protocol):
@@ -209,13 +198,15 @@ class Codec(ABC):
         data_end = stamps_size + data_size
         data = body[stamps_size:data_end]
         values = self.loads(data)
-        packed = Packed(body[:stamps_size], body[data_end:], created_at, expires_at)
-        return Opened(values, data, expires_at, partial(self._unpack_state, values, packed))
+        packed, rest = body[:stamps_size], body[data_end:]
+        unpack = partial(self._unpack_state, packed, values, rest, created_at, expires_at)
+        return Opened(values, data, expires_at, unpack)
 
-    def _unpack_state(self, values: dict[Any, Any], packed: Packed) -> State:
-        removed = self.loads(packed.removed) if packed.removed else {}
-        stamps = from_json(packed.stamps.decode())
-        return unpack_stamps(stamps, values, removed, packed.created_at, packed.expires_at)
+    def _unpack_state(
+        self, packed: bytes, values: dict[Any, Any], rest: bytes, created_at: int, expires_at: int
+    ) -> State:
+        stamps, removed = from_json(packed.decode()), self.loads(rest) if rest else {}
+        return unpack_stamps(stamps, values, removed, created_at, expires_at)
 
 
 def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:

@@ -462,7 +462,7 @@ def test_what_cannot_be_serialised_changes_nothing(
 
 def test_keys_that_are_no_text_become_text_as_in_json(session_class: Engine) -> None:
     session = session_class()
-    session[1] = "one"  # type: ignore[index]
+    session[1] = "one"
     session["1"] = "text"
     session.save()
     assert contents(session_class, session.session_key or "") == {"1": "text"}

@@ -12,7 +12,7 @@ import random
 import time
 from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
@@ -30,6 +30,7 @@ from ..stores.base import Conflict, Found, Record, Store, Token
 from . import inspection
 from .changes import Change, find_change
 from .engine import Engine
+from .lending import Lending
 from .records import Records
 from .threads import in_thread
 from .twins import AsyncTwins
@@ -72,19 +73,13 @@ class Loaded(NamedTuple):
     latest: int
 
 
-class StoreBackedSession(AsyncTwins):
+class StoreBackedSession(AsyncTwins, Lending):
     """
     A session in a store. Engines say which store by `make_store`.
 
     Beyond Django's contract: only keys that changed are written, concurrent saves are merged, and
     `StoreUnavailable` tells "cannot be reached" from "does not exist".
     """
-
-    if TYPE_CHECKING:
-        # Django's stubs leave out what Django's own engines use.
-        _session_cache: dict[Any, Any]
-
-        def _get_session(self, no_load: bool = False) -> dict[Any, Any]: ...
 
     # Which sections of DISTSESSION the engine cannot do without.
     needed_settings: ClassVar[tuple[str, ...]]
@@ -155,7 +150,7 @@ class StoreBackedSession(AsyncTwins):
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
-        if self._drops_changes():
+        if self.unavailable and self._drops_changes():
             return {}
         try:
             self._loaded = self._read()
@@ -445,10 +440,10 @@ class StoreBackedSession(AsyncTwins):
             self._loaded = loaded
             return
         codec = self._shared.records.codec
-        seen = loaded.opened.state
+        seen = base = loaded.opened.state
         deadline = time.monotonic() + MAX_SECONDS
         for attempt in itertools.count():
-            state = change.apply(loaded.opened.state, expires_at=expires_at)
+            state = change.apply(base, expires_at=expires_at)
             # Without a conflict that is what the session was serialised to, if the order is right.
             if attempt or list(state.values) != list(self._session_cache):
                 data = codec.dumps(state.values)
@@ -458,7 +453,7 @@ class StoreBackedSession(AsyncTwins):
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
                     raise UpdateError from None
-                loaded = current
+                loaded, base = current, current.opened.state
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
@@ -481,7 +476,7 @@ class StoreBackedSession(AsyncTwins):
         if self._was_cleared:
             return Change(dict(values), (), cleared=True)
         codec = self._shared.records.codec
-        return find_change(codec, loaded.opened, values, data)
+        return find_change(codec, loaded.opened, values, data, self._may_have_changed)
 
     def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
         return expires_at - loaded.opened.expires_at >= self._touch_interval(expires_at)

@@ -5,7 +5,7 @@ What a request changed in a session, so that it can be applied to whatever the s
 from __future__ import annotations
 
 import marshal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..codecs import Codec, Opened
@@ -46,12 +46,18 @@ class Change(NamedTuple):
         )
 
 
-def find_change(codec: Codec, base: Opened, values: Mapping[Any, Any], data: bytes) -> Change:
+def find_change(
+    codec: Codec,
+    base: Opened,
+    values: Mapping[Any, Any],
+    data: bytes,
+    may_have_changed: Callable[[Any], bool],
+) -> Change:
     """
     Return what makes `values` of the values of `base`.
 
-    data: what `values` are serialised to. Values that can change in place are compared with what
-    `base.data` says, since the loaded objects may have changed.
+    data: what `values` are serialised to. may_have_changed: tells, by key, whether an object that
+    was loaded may have changed in place; then it is compared with what `base.data` says.
     """
     if data == base.data:
         return Change({}, ())
@@ -62,7 +68,8 @@ def find_change(codec: Codec, base: Opened, values: Mapping[Any, Any], data: byt
         if key not in before:
             changed[key] = value
         elif type(value) not in ATOMS:
-            containers[key] = value
+            if value is not before[key] or may_have_changed(key):
+                containers[key] = value
         # True == 1 == 1.0, but a session that says so is another session.
         elif type(value) is not type(before[key]) or value != before[key]:
             changed[key] = value

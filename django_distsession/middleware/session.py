@@ -22,7 +22,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import http_date
 
 from .. import conf, version_cookie
-from ..backends.base import StoreBackedSession
+from ..backends.base import EXPIRY_KEY, StoreBackedSession
 from ..exceptions import StoreUnavailable
 from . import outage
 from .shield import shield
@@ -79,7 +79,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return self._without_save(request, session, response)
         try:
             # From here on the session is in memory, and what reads it does not block.
-            await session._aget_session()
+            await session.aget(EXPIRY_KEY)
             lifetime = _lifetime(session)
             await session.asave()
         except (StoreUnavailable, UpdateError) as error:

@@ -408,10 +408,8 @@ class MemcachedStore(CacheStore):
 
 
 def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
-    first = replies[0]
-    return first is not None and all(
-        reply is not None and reply.value == first.value for reply in replies
-    )
+    values = [None if reply is None else reply.value for reply in replies]
+    return values[0] is not None and values.count(values[0]) == len(values)
 
 
 def _condition(cas: int) -> bytes:

@@ -1,0 +1,92 @@
+"""
+Which of a session's values somebody was given, and may since have changed in place.
+
+A save has to look for such changes, and that takes unpacking the session once more. A list that
+nobody was given cannot have changed, and most requests look at few of a session's values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.sessions.backends.base import SessionBase
+
+OURS = f"{__name__.partition('.')[0]}."
+
+
+class Lending(SessionBase):
+    """
+    Keeps the books. What is not kept book of in detail counts as lending everything.
+    """
+
+    if TYPE_CHECKING:
+        # Django's stubs leave out what Django's own engines use.
+        _session_cache: dict[Any, Any]
+
+        def _get_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+
+    _all_is_lent = False
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self._lent: set[Any] = set()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith(OURS) and {"load", "aload"} & cls.__dict__.keys():
+            # What a method of somebody else's does with the values, nobody knows.
+            cls._all_is_lent = True
+
+    def _may_have_changed(self, key: Any) -> bool:
+        return self._all_is_lent or key in self._lent
+
+    # Every other method of Django's goes through one of these two.
+
+    @property
+    def _session(self) -> dict[Any, Any]:
+        self._all_is_lent = True
+        return self._get_session()
+
+    async def _aget_session(self, no_load: bool = False) -> dict[Any, Any]:
+        self._all_is_lent = True
+        return await self._aload_session(no_load)
+
+    async def _aload_session(self, no_load: bool = False) -> dict[Any, Any]:
+        values: dict[Any, Any] = await super()._aget_session(no_load)  # type: ignore[misc]
+        return values
+
+    # Those that requests use most.
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._get_session()
+
+    def __getitem__(self, key: Any) -> Any:
+        self._lent.add(key)
+        return self._get_session()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._lent.add(key)
+        self._get_session()[key] = value
+        self.modified = True
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """
+        As `dict.get`.
+        """
+        self._lent.add(key)
+        return self._get_session().get(key, default)
+
+    async def aget(self, key: Any, default: Any = None) -> Any:
+        """
+        See `get`.
+        """
+        self._lent.add(key)
+        return (await self._aload_session()).get(key, default)
+
+    async def aset(self, key: Any, value: Any) -> None:
+        """
+        See `__setitem__`.
+        """
+        self._lent.add(key)
+        (await self._aload_session())[key] = value
+        self.modified = True
