@@ -12,6 +12,7 @@ from benchmarks.engines.requests import request_operations
 from benchmarks.engines.sessions import session_operations
 from benchmarks.floors.couchdb import bare_couchdb
 from benchmarks.floors.memcached import bare_memcached
+from benchmarks.floors.signed import signed_memcached
 from benchmarks.operations import Operations
 from benchmarks.running import Servers
 
@@ -43,5 +44,7 @@ CONTENDERS: dict[str, Contender] = {
     "django-db": _engine("django.contrib.sessions.backends.db", DJANGOS_MIDDLEWARE),
     "bare-memcached-1": lambda servers: bare_memcached(servers.addresses[:1]),
     "bare-memcached-2": lambda servers: bare_memcached(servers.addresses[:2]),
+    "bare-signed-1": lambda servers: signed_memcached(servers.addresses[:1]),
+    "bare-signed-2": lambda servers: signed_memcached(servers.addresses[:2]),
     "bare-couchdb": lambda servers: bare_couchdb(servers.couchdb.url, servers.database),
 }

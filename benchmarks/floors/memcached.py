@@ -24,43 +24,43 @@ def bare_memcached(addresses: Sequence[str]) -> Iterator[Operations]:
     To several servers the requests are all written before any reply is read.
     """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(_connect(address)) for address in addresses]
+        sockets = [stack.enter_context(connect(address)) for address in addresses]
         value = sample_json()
         names = [uuid4().hex.encode() for _ in range(KEYS)]
         for name in names:
-            _send(sockets, b"set %b 0 0 %d\r\n%b\r\n" % (name, len(value), value))
-            _receive(sockets, STORED)
+            send(sockets, b"set %b 0 0 %d\r\n%b\r\n" % (name, len(value), value))
+            receive(sockets, STORED)
         keys = cycle(names)
 
         def load() -> None:
-            _send(sockets, b"gets %b\r\n" % next(keys))
-            _receive(sockets, END)
+            send(sockets, b"gets %b\r\n" % next(keys))
+            receive(sockets, END)
 
         def load_and_save() -> None:
             key = next(keys)
-            _send(sockets, b"gets %b\r\n" % key)
-            for connection, reply in zip(sockets, _receive(sockets, END), strict=True):
+            send(sockets, b"gets %b\r\n" % key)
+            for connection, reply in zip(sockets, receive(sockets, END), strict=True):
                 # VALUE <key> <flags> <bytes> <cas>
                 token = reply.split(b"\r\n", 1)[0].split()[4]
                 connection.sendall(b"cas %b 0 0 %d %b\r\n%b\r\n" % (key, len(value), token, value))
-            _receive(sockets, STORED)
+            receive(sockets, STORED)
 
         yield {Operation.LOAD: load, Operation.SAVE: load_and_save}
 
 
-def _connect(address: str) -> socket.socket:
+def connect(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     connection = socket.create_connection((host, int(port)))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
-def _send(sockets: Sequence[socket.socket], request: bytes) -> None:
+def send(sockets: Sequence[socket.socket], request: bytes) -> None:
     for connection in sockets:
         connection.sendall(request)
 
 
-def _receive(sockets: Sequence[socket.socket], last_line: bytes) -> list[bytes]:
+def receive(sockets: Sequence[socket.socket], last_line: bytes) -> list[bytes]:
     replies = []
     for connection in sockets:
         reply = connection.recv(65536)
