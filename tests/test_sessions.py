@@ -16,8 +16,9 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
+from django_distsession.codecs import Opened
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.state import Stamp
+from django_distsession.state import Stamp, first_state, next_state
 from django_distsession.stores.base import Record, Store
 
 Engine = type[StoreBackedSession]
@@ -315,6 +316,53 @@ def test_a_short_session_is_extended_before_it_runs_out(
     monkeypatch.setattr(base, "_now", lambda: now + 7)
     session.save()
     assert session._loaded.record.expires_at >= before + 7
+
+
+def test_a_shortened_session_is_remembered_as_long_as_longer_copies_live(
+    session_class: Engine,
+) -> None:
+    # Longer than sessions live that nobody said anything of.
+    session = session_class()
+    session.set_expiry(40 * 24 * 3600)
+    session.save()
+    key = session.session_key or ""
+    storage_id = session_class.storage_id(key) or ""
+    store = session_class.get_store()
+
+    def held() -> Record:
+        found = store.get(storage_id)
+        assert found is not None
+        return found.record
+
+    longest = held().expires_at
+    session = session_class(key)
+    session.set_expiry(60)
+    session.save()
+    assert held().expires_at < longest <= held().gone_by
+    # Nor does a later save forget it, or a logout by somebody who never saw the longer one.
+    session = session_class(key)
+    session["a"] = 2
+    session.save()
+    assert held().expires_at < longest <= held().gone_by
+    session_class(key).delete(key)
+    assert held().ended
+    assert held().expires_at > longest
+
+
+def test_a_merge_is_remembered_as_long_as_any_of_the_copies_lives(session_class: Engine) -> None:
+    records = session_class._engine().records
+    base_state = first_state({"a": 1}, created_at=1, expires_at=900, tag="t")
+    states = [
+        next_state(base_state, {"a": 1, tag: 1}, changed={tag}, expires_at=expires_at, tag=tag)
+        for tag, expires_at in (("u", 500), ("v", 300))
+    ]
+    copies = [
+        records.seal("0" * 64, Opened.of(state, records.codec.dumps(state.values)))
+        for state in states
+    ]
+    merged = records.merge("0" * 64, [copies[0], copies[1].holding(900)])
+    assert merged is not None
+    assert (merged.expires_at, merged.gone_by) == (300, 900)
 
 
 def test_an_expired_session_is_no_session(session_class: Engine) -> None:

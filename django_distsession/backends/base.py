@@ -248,7 +248,7 @@ class StoreBackedSession(AsyncTwins, Lending):
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            expiry, latest, token = None, found.record.expires_at, found.token
+            expiry, latest, token = None, found.record.gone_by, found.token
         else:
             expiry, latest, token = met.opened.values.get(EXPIRY_KEY), met.latest, met.token
         # Another request may just have extended it.
@@ -382,7 +382,7 @@ class StoreBackedSession(AsyncTwins, Lending):
 
     def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
         before = self._met.get(storage_id)
-        latest = max(before.latest, record.expires_at) if before else record.expires_at
+        latest = max(before.latest, record.gone_by) if before else record.gone_by
         self._met[storage_id] = loaded = Loaded(record, token, opened, latest)
         return loaded
 
@@ -411,7 +411,7 @@ class StoreBackedSession(AsyncTwins, Lending):
             if found is None or found.record.ended or _is_live(found.record):
                 raise CreateError from None
             opened = self._first(data, after=found.record.version.generation)
-            record = seal(storage_id, opened)
+            record = seal(storage_id, opened).holding(found.record.gone_by)
             try:
                 token = store.replace(storage_id, record, found.token)
             except Conflict:
@@ -448,7 +448,7 @@ class StoreBackedSession(AsyncTwins, Lending):
             if attempt or list(state.values) != list(self._session_cache):
                 data = codec.dumps(state.values)
             try:
-                self._loaded = self._replace(storage_id, Opened.of(state, data), loaded.token)
+                self._loaded = self._replace(storage_id, Opened.of(state, data), loaded)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
@@ -465,9 +465,9 @@ class StoreBackedSession(AsyncTwins, Lending):
                     self._show(state, seen, change)
                 return
 
-    def _replace(self, storage_id: str, opened: Opened, token: Token) -> Loaded:
-        record = self._shared.records.seal(storage_id, opened)
-        token = self._shared.store.replace(storage_id, record, token)
+    def _replace(self, storage_id: str, opened: Opened, loaded: Loaded) -> Loaded:
+        record = self._shared.records.seal(storage_id, opened).holding(loaded.latest)
+        token = self._shared.store.replace(storage_id, record, loaded.token)
         self.written = (storage_id, record.version.generation)
         return self._remember(storage_id, record, token, opened)
 

@@ -57,7 +57,8 @@ class Records:
         if not states:
             return None
         merged = reduce(merge, states)
-        return self.seal(storage_id, Opened.of(merged, self.codec.dumps(merged.values)))
+        record = self.seal(storage_id, Opened.of(merged, self.codec.dumps(merged.values)))
+        return record.holding(max(one.gone_by for one in records))
 
 
 def _context(storage_id: str, version: tuple[int, str]) -> bytes:

@@ -23,6 +23,8 @@ class Record(NamedTuple):
     payload: the encoded state; empty for a tombstone.
     user: the id of the user who is logged in, as text.
     created_at, expires_at: seconds since the epoch.
+    held_until: where saves shortened the lifetime, until when a copy that some server slept with
+        may live. A store that forgets by itself holds this record as long.
 
     The rest is what a copy in a cache remembers of the durable store behind it.
     origin: the durable store's token for the record that this was copied from; "" if none.
@@ -39,6 +41,20 @@ class Record(NamedTuple):
     origin: str = ""
     checked_at: int = 0
     unsynced: bool = False
+    held_until: int = 0
+
+    @property
+    def gone_by(self) -> int:
+        """
+        When no copy of the session lives any more, whichever save wrote it.
+        """
+        return max(self.expires_at, self.held_until)
+
+    def holding(self, until: int) -> Record:
+        """
+        Return this record, to be held until then if that is after it expires.
+        """
+        return self._replace(held_until=until) if until > self.expires_at else self
 
     @classmethod
     def tombstone(cls, expires_at: int) -> Record:

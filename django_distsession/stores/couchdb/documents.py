@@ -43,6 +43,8 @@ def to_document(
     }
     if rev:
         document["_rev"] = rev
+    if record.held_until:
+        document["held_until"] = record.held_until
     if record.ended:
         document["data"] = None
     elif as_json:
@@ -68,6 +70,7 @@ def to_record(document: dict[str, Any], *, as_json: bool) -> Record:
             b"" if ended else _payload(document, as_json),
             document["user"],
             ended,
+            held_until=int(document.get("held_until", 0)),
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise ForeignDocument from error

@@ -239,7 +239,7 @@ class Settler:
             if cached.record.ended and not cached.record.unsynced:
                 return
             # Where copies of it still are, they live no longer than that.
-            expires_at = max(expires_at, cached.record.expires_at)
+            expires_at = max(expires_at, cached.record.gone_by)
         self._cache.bury(storage_id, Record.tombstone(expires_at))
 
     def _drop(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:

@@ -289,7 +289,7 @@ class MemcachedStore(CacheStore):
         record = self._record(place, node, reply)
         if record is None:
             return Held(node, reply.cas, None)
-        skew = wire.skew(record.expires_at, self._clock(), reply.ttl)
+        skew = wire.skew(record.gone_by, self._clock(), reply.ttl)
         if skew:
             record = record._replace(expires_at=record.expires_at + skew)
         return Held(node, reply.cas, record, skew)
@@ -373,7 +373,7 @@ class MemcachedStore(CacheStore):
     ) -> list[Reply | None]:
         key = place.key
         value = wire.pack(place.fingerprint, record)
-        command = set_command(key, value, wire.ttl(record.expires_at, self._clock()))
+        command = set_command(key, value, wire.ttl(record.gone_by, self._clock()))
         body = value + b"\r\n"
         replies = exchange(
             [Request(node, key, command + condition, body) for node, condition in conditions]

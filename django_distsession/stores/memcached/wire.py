@@ -1,8 +1,9 @@
 """
 A record as the bytes of a memcached value, and back.
 
-Layout: magic and format version, flags, generation, tag, expires_at, created_at, checked_at, the
-first bytes of the storage id's hash, the length of the origin, the origin, the payload.
+Layout: magic and format version, flags, generation, tag, expires_at, held_until, created_at,
+checked_at, the first bytes of the storage id's hash, the length of the origin, the origin, the
+payload.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ FORMAT = 1
 ENDED = 1
 UNSYNCED = 2
 
-# magic, format, flags, generation, tag, expires_at, created_at, checked_at, id, length of origin
-HEADER = struct.Struct("!2sBBQ16sQQQ8sB")
+# magic, format, flags, generation, tag, expires_at, held_until, created_at, checked_at, id, length
+# of origin
+HEADER = struct.Struct("!2sBBQ16sQQQQ8sB")
 
 # memcached takes a longer time for an absolute one, and takes none that 31 bits do not hold: an
 # item with such a time is gone at once.
@@ -63,6 +65,7 @@ def pack(of: bytes, record: Record) -> bytes:
         record.version.generation,
         record.version.tag.encode(),
         max(record.expires_at, 0),
+        record.held_until,
         max(record.created_at, 0),
         record.checked_at,
         of,
@@ -81,11 +84,12 @@ def unpack(of: bytes, value: bytes) -> Record:
     if value[2] > FORMAT:
         raise NewerFormat
     try:
-        _, _, flags, generation, tag, expires_at, created_at, checked_at, owner, size = (
-            HEADER.unpack_from(value)
-        )
+        fields = HEADER.unpack_from(value)
     except struct.error:
         raise ForeignValue from None
+    _, _, flags, generation, tag, expires_at, held_until, created_at, checked_at, owner, size = (
+        fields
+    )
     if owner != of:
         raise ForeignValue
     end = HEADER.size + size
@@ -99,25 +103,26 @@ def unpack(of: bytes, value: bytes) -> Record:
         value[HEADER.size : end].decode("ascii", "replace") if size else "",
         checked_at,
         bool(flags & UNSYNCED),
+        held_until,
     )
 
 
-def ttl(expires_at: int, now: float) -> int:
+def ttl(gone_by: int, now: float) -> int:
     """
     Return the time that memcached is to keep a record, as it takes it.
     """
-    remaining = max(expires_at - int(now), 0) + CLOCK_SKEW
+    remaining = max(gone_by - int(now), 0) + CLOCK_SKEW
     if remaining <= LONGEST_RELATIVE_TTL:
         return remaining
-    return min(expires_at + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
+    return min(gone_by + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
 
 
-def skew(expires_at: int, now: float, remaining: int) -> int:
+def skew(gone_by: int, now: float, remaining: int) -> int:
     """
     Return by how many seconds a record lives longer than this process's clock makes of it.
 
     remaining: what the server says. It counts down by one clock for all web servers, so where
     theirs disagree, the session lives as long as the server says.
     """
-    longer = int(now) + remaining - CLOCK_SKEW - expires_at
+    longer = int(now) + remaining - CLOCK_SKEW - gone_by
     return longer if longer > ROUNDING else 0

@@ -669,3 +669,18 @@ def test_a_copy_that_cannot_be_read_any_more_is_forgotten(either: Tiers) -> None
     either.cache.held[storage_id(key)] = Found(damaged, token)
     assert contents(process, key) is None
     assert either.cached(key) is None
+
+
+def test_a_tombstone_in_the_cache_outlives_every_copy_there(tiers: Tiers) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    copy, token = tiers.cache.held[storage_id(key)]
+    longest = copy.expires_at + 1000
+    tiers.cache.held[storage_id(key)] = copy.holding(longest), token
+    tiers.durable.end(storage_id(key), copy.expires_at)
+    tiers.clock.now += REVALIDATE_AFTER + 1
+    assert contents(process, key) is None
+    cached = tiers.cached(key)
+    assert cached is not None
+    assert cached.ended
+    assert cached.expires_at == longest

@@ -11,9 +11,10 @@ import pytest
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.memcached.connection import get_command
+from django_distsession.stores.memcached.exchange import Request, exchange
 from testproject.servers import MemcachedNode
 
-from .conftest import contents, copies, holders, store_of, stored
+from .conftest import await_recovery, contents, copies, holders, store_of, stored
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "replace"])
@@ -96,3 +97,41 @@ def test_a_newer_format_is_neither_read_nor_overwritten(
     assert connection.receive().value == newer
     store.nodes[0].release(connection)
     assert copies(sessions, key)[store.nodes[0].name] == "unavailable"
+
+
+def remaining(sessions: Any, node: MemcachedNode, key: str) -> int:
+    """
+    Return for how many seconds more a server keeps a session, by its own clock.
+    """
+    store = store_of(sessions)
+    cache_key = store._place(sessions.storage_id(key) or "").key
+    (reply,) = exchange(
+        [
+            Request(one, cache_key, get_command(cache_key))
+            for one in store.nodes
+            if one.name == node.address
+        ]
+    )
+    assert reply is not None
+    return reply.ttl
+
+
+def test_a_copy_with_a_longer_life_that_a_node_slept_with_does_not_come_back(
+    use: Any, trio: list[MemcachedNode]
+) -> None:
+    sessions = use(trio[:2])
+    key = stored(sessions, a=1)
+    whole_life = remaining(sessions, trio[0], key)
+    trio[1].pause()
+    session = sessions(key)
+    session.set_expiry(-1)
+    session.save()
+    assert contents(sessions, key) == {}
+    # Were it forgotten sooner, the other copy would be all that is left.
+    assert remaining(sessions, trio[0], key) >= whole_life - 60
+    trio[1].resume()
+    await_recovery(sessions, key)
+    assert contents(sessions, key) == {}
+    trio[0].pause()
+    assert contents(sessions, key) == {}
+    trio[0].resume()
