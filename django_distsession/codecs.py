@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -26,7 +26,9 @@ from django.contrib.sessions.serializers import JSONSerializer
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
-from .state import Stamp, State
+from .opened import Opened
+from .stamps import pack_stamps, unpack_stamps
+from .state import State
 
 # Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
 COMPRESS_FROM = 4096
@@ -44,49 +46,6 @@ class BadPayload(Exception):
     """
     A payload was altered, cut short, or belongs to another session.
     """
-
-
-class Opened:
-    """
-    What a payload says.
-
-    values: the session dict. data: the same as it is serialised. expires_at: seconds since the
-    epoch. unpack: makes the state; it is called when somebody asks for the stamps, as most
-    requests do not.
-    """
-
-    __slots__ = ("_state", "_unpack", "data", "expires_at", "values")
-
-    def __init__(
-        self,
-        values: Mapping[Any, Any],
-        data: bytes,
-        expires_at: int,
-        unpack: Callable[[], State],
-        state: State | None = None,
-    ) -> None:
-        self.values = values
-        self.data = data
-        self.expires_at = expires_at
-        self._unpack = unpack
-        self._state = state
-
-    @classmethod
-    def of(cls, state: State, data: bytes) -> Opened:
-        """
-        Return what the payload of a state says whose values are serialised in `data`.
-        """
-        return cls(state.values, data, state.expires_at, lambda: state, state)
-
-    @property
-    def state(self) -> State:
-        """
-        The values with their stamps.
-        """
-        state = self._state
-        if state is None:
-            state = self._state = self._unpack()
-        return state
 
 
 class Serializer(Protocol):
@@ -207,46 +166,6 @@ class Codec(ABC):
     ) -> State:
         stamps, removed = from_json(packed.decode()), self.loads(rest) if rest else {}
         return unpack_stamps(stamps, values, removed, created_at, expires_at)
-
-
-def pack_stamps(state: State) -> tuple[list[Any], dict[Any, int]]:
-    """
-    Return a state's stamps in a form small enough to carry along, and the removed keys.
-
-    The stamps are kept once each, in a table, and referred to by their index in it: few saves
-    write a typical session's keys.
-    """
-    stamps, forgotten = state.stamps.values(), state.removed.values()
-    distinct = dict.fromkeys([state.saved, *stamps, *forgotten, state.cleared])
-    table = dict(zip(distinct, range(len(distinct)), strict=True))
-    flat = [part for at in distinct for part in at]
-    indices = [table[at] for at in stamps]
-    removed = {key: table[at] for key, at in state.removed.items()}
-    return [int(state.merged), table[state.cleared], flat, indices], removed
-
-
-def unpack_stamps(
-    packed: list[Any],
-    values: dict[Any, Any],
-    removed: Mapping[Any, int],
-    created_at: int,
-    expires_at: int,
-) -> State:
-    """
-    Undo `pack_stamps`.
-    """
-    merged, cleared, flat, indices = packed
-    table = list(map(Stamp, flat[::2], flat[1::2]))
-    return State(
-        values,
-        dict(zip(values, map(table.__getitem__, indices), strict=True)),
-        created_at,
-        expires_at,
-        table[0],
-        {key: table[index] for key, index in removed.items()},
-        table[cleared],
-        merged=bool(merged),
-    )
 
 
 def secret_keys() -> Iterator[str | bytes]:

@@ -16,8 +16,8 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.codecs import Opened
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.opened import Opened
 from django_distsession.state import Stamp, first_state, next_state
 from django_distsession.stores.base import Record, Store
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_distsession.codecs import JSONCodec, pack_stamps
+from django_distsession.codecs import JSONCodec
+from django_distsession.stamps import pack_stamps
 from django_distsession.state import (
     MAX_REMOVED,
     NEVER,

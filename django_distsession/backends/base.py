@@ -10,28 +10,25 @@ import itertools
 import logging
 import random
 import time
-from abc import abstractmethod
-from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
     CreateError,
     UpdateError,
 )
-from django.core.signals import setting_changed
 from django.utils.crypto import get_random_string
 
-from .. import conf, version_cookie
-from ..codecs import Opened
+from .. import version_cookie
 from ..exceptions import StoreUnavailable
+from ..opened import Opened
 from ..state import State, first_state, new_tag
-from ..stores.base import Conflict, Found, Record, Store, Token
+from ..stores.base import Conflict, Found, Record, Token
 from . import inspection
 from .changes import Change, find_change
-from .engine import Engine
 from .lending import Lending
-from .records import Records
+from .outages import MeetsOutages
+from .sharing import SharesEngine
 from .threads import in_thread
 from .twins import AsyncTwins
 
@@ -73,7 +70,7 @@ class Loaded(NamedTuple):
     latest: int
 
 
-class StoreBackedSession(AsyncTwins, Lending):
+class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
     """
     A session in a store. Engines say which store by `make_store`.
 
@@ -81,20 +78,10 @@ class StoreBackedSession(AsyncTwins, Lending):
     `StoreUnavailable` tells "cannot be reached" from "does not exist".
     """
 
-    # Which sections of DISTSESSION the engine cannot do without.
-    needed_settings: ClassVar[tuple[str, ...]]
-
-    # Set by the middleware, or by a view: after an outage this is an empty session, not saved.
-    anonymous_when_unavailable = False
-    # Whether this object met an outage, and what the store said.
-    unavailable = False
-    outage = ""
     # Set by the middleware: the browser's version cookie.
     version_cookie: str | None = None
     # The storage id and the generation of what was written last.
     written: tuple[str, int] | None = None
-
-    _engines: ClassVar[dict[type, Engine]] = {}
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -102,47 +89,6 @@ class StoreBackedSession(AsyncTwins, Lending):
         self._was_cleared = False
         # By storage id, for the tombstones of sessions that this object met and may yet delete.
         self._met: dict[str, Loaded] = {}
-
-    @classmethod
-    @abstractmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> Store:
-        """
-        Return the engine's store. Called once per process, and again when settings change.
-        """
-
-    @classmethod
-    def _engine(cls) -> Engine:
-        engine = StoreBackedSession._engines.get(cls)
-        if engine is None:
-            # Two threads may both get here; stores connect lazily, so the loser costs nothing.
-            engine = StoreBackedSession._engines.setdefault(cls, Engine(cls.make_store))
-        return engine
-
-    @cached_property
-    def _shared(self) -> Engine:
-        # Looked up once per session object: it is asked for at every step.
-        return self._engine()
-
-    @classmethod
-    def get_store(cls) -> Store:
-        """
-        Return the store behind this engine.
-        """
-        return cls._engine().store
-
-    @classmethod
-    def stale_loads(cls) -> int:
-        """
-        Return how often this process had to use an older copy than a browser had seen.
-        """
-        return cls._engine().stale_loads
-
-    @classmethod
-    def storage_id(cls, session_key: str) -> str | None:
-        """
-        Return what the store files a session under, or None for a key that no session can have.
-        """
-        return cls._engine().storage_id(session_key)
 
     # Django's contract.
 
@@ -287,28 +233,6 @@ class StoreBackedSession(AsyncTwins, Lending):
         Remove expired sessions from stores that do not do so by themselves.
         """
 
-    # Outages.
-
-    def give_up(self) -> None:
-        """
-        Ask the store for nothing any more: what was not read is empty, what changes is dropped.
-        """
-        self.unavailable = self.anonymous_when_unavailable = True
-
-    def _drops_changes(self) -> bool:
-        return self.unavailable and self.anonymous_when_unavailable
-
-    def _go_on_without(self, error: StoreUnavailable) -> None:
-        self.unavailable = True
-        self.outage = str(error)
-        if not self.anonymous_when_unavailable:
-            raise error
-        logger.warning(
-            "The store is unavailable: a request goes on without its session, and what it changes "
-            "there is dropped. %s",
-            error,
-        )
-
     # For people.
 
     def inspect(self) -> dict[str, Any]:
@@ -322,20 +246,6 @@ class StoreBackedSession(AsyncTwins, Lending):
         See `inspect`.
         """
         return await in_thread(self.inspect)
-
-    @classmethod
-    def status(cls) -> list[dict[str, Any]]:
-        """
-        Tell how each server behind this engine is doing, as this process sees it.
-        """
-        return [server for store in cls.get_store().parts() for server in store.status()]
-
-    @classmethod
-    async def astatus(cls) -> list[dict[str, Any]]:
-        """
-        See `status`. Nothing is asked, so nothing waits.
-        """
-        return cls.status()
 
     # How it is done.
 
@@ -516,14 +426,3 @@ def _is_live(record: Record) -> bool:
 def _pause(attempt: int) -> None:
     # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
     time.sleep(random.uniform(0, min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE)))  # noqa: S311
-
-
-def _forget_engines(*, setting: str, **kwargs: Any) -> None:
-    if setting.startswith(("DISTSESSION", "SESSION_", "SECRET_KEY")):
-        for engine in StoreBackedSession._engines.values():
-            engine.store.close()
-        StoreBackedSession._engines.clear()
-
-
-# After conf's own receiver, which is connected when conf is imported.
-setting_changed.connect(_forget_engines, dispatch_uid="django_distsession.backends")

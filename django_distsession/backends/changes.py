@@ -8,7 +8,8 @@ import marshal
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..codecs import Codec, Opened
+from ..codecs import Codec
+from ..opened import Opened
 from ..state import State, new_tag, next_state
 
 # Cannot change in place, so comparing with the loaded value tells all.

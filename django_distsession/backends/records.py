@@ -10,7 +10,8 @@ from functools import reduce
 from django.contrib.auth import SESSION_KEY as USER_KEY
 
 from .. import suspicious
-from ..codecs import BadPayload, Codec, Opened
+from ..codecs import BadPayload, Codec
+from ..opened import Opened
 from ..state import merge
 from ..stores.base import Record
 
