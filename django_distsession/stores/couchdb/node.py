@@ -5,21 +5,18 @@ One CouchDB node: its connections, its health, and who we are there.
 from __future__ import annotations
 
 import base64
-import os
 import ssl
 import threading
-import weakref
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import unquote, urlsplit
 
+from .. import forking
 from ..health import Health
 from .connection import FAILURES, Connection, Reply
 
 COOKIE = "AuthSession"
-
-_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
 
 class Address:
@@ -65,12 +62,15 @@ class Node:
         self._pool_size = pool_size
         self._retry_after = retry_after
         self._tls = tls
-        self._start_anew()
-        _nodes.add(self)
-
-    def _start_anew(self) -> None:
-        self.health = Health(self._retry_after)
         self._idle: list[Connection] = []
+        forking.begin(self)
+
+    def start_anew(self) -> None:
+        """
+        Close all connections, and forget how the node was doing.
+        """
+        self.close()
+        self.health = Health(self._retry_after)
         self._free = threading.BoundedSemaphore(self._pool_size)
         self.cookie_lock = threading.Lock()
 
@@ -175,18 +175,3 @@ class Node:
         """
         while self._idle:
             self._idle.pop().close()
-
-    def after_fork(self) -> None:
-        """
-        Start anew in a child process: two processes must not read from one socket.
-        """
-        self.close()
-        self._start_anew()
-
-
-def _after_fork_in_child() -> None:
-    for node in list(_nodes):
-        node.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -9,13 +9,12 @@ the cache what the first put there.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ...exceptions import StoreUnavailable
+from .. import forking
 
 T = TypeVar("T")
 
@@ -40,10 +39,12 @@ class Flights(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._start_anew()
-        _all_flights.add(self)
+        forking.begin(self)
 
-    def _start_anew(self) -> None:
+    def start_anew(self) -> None:
+        """
+        Forget all reads: the threads that would end them may be in another process.
+        """
         self._lock = threading.Lock()
         self._running: dict[str, _Flight[T]] = {}
 
@@ -103,15 +104,3 @@ class Flights(Generic[T]):
                 # Its leader was interrupted while it waited.
                 before.next = None
         flight.landed.set()
-
-
-_all_flights: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    # The threads that would have ended these reads are not here.
-    for flights in list(_all_flights):
-        flights._start_anew()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -5,12 +5,11 @@ A durable store behind a circuit breaker: once known to be down, it is down at o
 from __future__ import annotations
 
 import logging
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from ...exceptions import StoreError, StoreUnavailable
+from .. import forking
 from ..base import (
     Cleared,
     Copy,
@@ -28,8 +27,6 @@ logger = logging.getLogger("django_distsession.hybrid")
 
 T = TypeVar("T")
 
-_guarded: weakref.WeakSet[GuardedStore] = weakref.WeakSet()
-
 
 class GuardedStore(DurableStore):
     """
@@ -40,8 +37,7 @@ class GuardedStore(DurableStore):
         self._store = store
         self._name = name
         self._retry_after = retry_after
-        self.start_anew()
-        _guarded.add(self)
+        forking.begin(self)
 
     def start_anew(self) -> None:
         """
@@ -148,12 +144,3 @@ class GuardedStore(DurableStore):
         # Of the same class, since some tell an operator what to do.
         kind = type(self._error) if self._error is not None else StoreUnavailable
         return kind(f"{self._name} is not asked at present: {self._error}")
-
-
-def _after_fork_in_child() -> None:
-    # A lock may have been held by a thread that is not here.
-    for store in list(_guarded):
-        store.start_anew()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

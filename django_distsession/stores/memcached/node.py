@@ -5,20 +5,17 @@ One configured memcached server: its connections, its health, and what became of
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...exceptions import StoreUnavailable
+from .. import forking
 from ..health import Health
 from .connection import Connection
 from .pool import Pool, PoolExhausted
 
 logger = logging.getLogger("django_distsession.memcached")
-
-_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
 # How long a request waits for a place in a full pool: as many time-outs, and no less than seconds.
 PATIENCE, LEAST_PATIENCE = 20, 5.0
@@ -72,10 +69,14 @@ class Node:
         self._patience = max(PATIENCE * timeout, LEAST_PATIENCE)
         # Connecting, the first question, the exchange itself, and as much again.
         self._longest_probe = 2 * (connect_timeout + 2 * timeout)
-        self._reset()
-        _nodes.add(self)
+        forking.begin(self)
 
-    def _reset(self) -> None:
+    def start_anew(self) -> None:
+        """
+        Forget all connections, and how the server was doing.
+        """
+        # In a forked child another thread may have held the pool's lock, so the pool is not asked
+        # to close: its sockets close as it is forgotten.
         self.health = Health(self._retry_after, self._longest_probe)
         self._pool = Pool(self._connect, self._pool_size)
         self._latency: float | None = None
@@ -165,19 +166,3 @@ class Node:
         Close the connections that nobody uses.
         """
         self._pool.close()
-
-    def after_fork(self) -> None:
-        """
-        Start anew in a child process: sockets that two processes read from mix up their replies.
-        """
-        # Another thread may have held the pool's lock when this process was forked, so the pool
-        # is not asked to close: its sockets close as it is forgotten.
-        self._reset()
-
-
-def _after_fork_in_child() -> None:
-    for node in list(_nodes):
-        node.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -134,7 +134,7 @@ class TestKeepAlive:
         node = faked.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
         before = list(node._idle)
         assert before
-        node.after_fork()
+        node.start_anew()
         assert node._idle == []
         load(faked)
         assert fake.requests[-1].connection == 2
