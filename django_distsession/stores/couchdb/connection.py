@@ -132,8 +132,17 @@ class Connection:
             self.close()
         return reply
 
+    def __del__(self) -> None:
+        # Nobody uses it any more, in a forked child for instance.
+        self.close()
+
+    def open(self) -> None:
+        """
+        Do nothing: it connects for its first request, whose deadline covers that too.
+        """
+
     @property
-    def is_reusable(self) -> bool:
+    def is_fresh(self) -> bool:
         """
         Whether the server has neither closed the connection nor sent what nobody asked for.
         """

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from .. import forking
 from ..health import Health
+from ..pool import Pool, PoolExhausted
 from .connection import FAILURES, Connection, Reply
 
 COOKIE = "AuthSession"
@@ -62,16 +63,15 @@ class Node:
         self._pool_size = pool_size
         self._retry_after = retry_after
         self._tls = tls
-        self._idle: list[Connection] = []
         forking.begin(self)
 
     def start_anew(self) -> None:
         """
         Close all connections, and forget how the node was doing.
         """
-        self.close()
+        # The sockets of the pool before close as it is forgotten.
         self.health = Health(self._retry_after)
-        self._free = threading.BoundedSemaphore(self._pool_size)
+        self._pool = Pool(self._connection, self._pool_size)
         self.cookie_lock = threading.Lock()
 
     @property
@@ -97,23 +97,17 @@ class Node:
         Everything that the store sends may be repeated: what a write changes it names by revision.
         A time-out is not followed by another one.
         """
-        if not self._free.acquire(timeout=timeout):
-            raise TimeoutError("all connections are in use")
         try:
-            connection = self._take()
-            try:
-                return self._use(connection, method, target, headers, body, timeout)
-            except (TimeoutError, ConnectionRefusedError, ssl.SSLError):
-                raise
-            except FAILURES:
-                again = self._new()
-                return self._use(again, method, target, headers, body, timeout)
-        finally:
-            self._free.release()
+            return self._exchange(method, target, headers, body, timeout)
+        except (TimeoutError, ConnectionRefusedError, ssl.SSLError):
+            raise
+        except FAILURES:
+            # What waits in the pool is as dead as what just broke.
+            self.close()
+            return self._exchange(method, target, headers, body, timeout)
 
-    def _use(
+    def _exchange(
         self,
-        connection: Connection,
         method: str,
         target: str,
         headers: Mapping[str, str],
@@ -121,29 +115,20 @@ class Node:
         timeout: float,
     ) -> Reply:
         try:
+            connection = self._pool.acquire(timeout)
+        except PoolExhausted:
+            raise TimeoutError("all connections are in use") from None
+        try:
             reply = connection.exchange(method, target, headers, body, timeout)
         except BaseException:
             # Also when a greenlet's time-out or a cancelled task interrupts: a half-read reply
             # must never answer the next request.
-            connection.close()
+            self._pool.discard(connection)
             raise
-        self._idle.append(connection)
-        if len(self._idle) > self._pool_size:
-            self._idle.pop(0).close()
+        self._pool.release(connection)
         return reply
 
-    def _take(self) -> Connection:
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                break
-            if connection.is_reusable:
-                return connection
-            connection.close()
-        return self._new()
-
-    def _new(self) -> Connection:
+    def _connection(self) -> Connection:
         return Connection(self.address.host, self.address.port or self._default_port, self._tls)
 
     @property
@@ -173,5 +158,4 @@ class Node:
         """
         Close all idle connections. The next request opens new ones.
         """
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ...exceptions import StoreUnavailable
 from .. import forking
 from ..health import Health
+from ..pool import NotWanted, Pool, PoolExhausted
 from .connection import Connection
-from .pool import Pool, PoolExhausted
 
 logger = logging.getLogger("django_distsession.memcached")
 
@@ -91,6 +91,8 @@ class Node:
         """
         try:
             return self._pool.acquire(self._patience, lambda: self.health.is_up)
+        except NotWanted:
+            return None
         except PoolExhausted:
             raise StoreUnavailable(
                 f"All {self._pool_size} connections to memcached at {self.name} are in use. "

@@ -74,7 +74,7 @@ class TestKeepAlive:
         load(faked)
         # A second answer to the first request, on the connection that now lies in the pool.
         node = faked.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
-        idle = node._idle[0]
+        idle = node._pool._idle[0]
         fake_side = next(c for c in fake._connections if c.fileno() >= 0)
         fake_side.sendall(answer)
         arrived = idle._socket.raw.recv(1, 2)
@@ -132,10 +132,10 @@ class TestKeepAlive:
         fake.default = MISSING
         load(faked)
         node = faked.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
-        before = list(node._idle)
+        before = list(node._pool._idle)
         assert before
         node.start_anew()
-        assert node._idle == []
+        assert not node._pool._idle
         load(faked)
         assert fake.requests[-1].connection == 2
 

@@ -14,7 +14,7 @@ import pytest
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.health import LONGEST_BACKOFF, Health
 from django_distsession.stores.memcached.connection import Connection
-from django_distsession.stores.memcached.pool import Pool, PoolExhausted
+from django_distsession.stores.pool import Pool, PoolExhausted
 from testproject.servers import MemcachedNode
 
 from .conftest import await_recovery, contents, store_of, stored

@@ -1,9 +1,9 @@
 """
 A bounded pool of connections. A full one waits instead of failing.
 
-pymemcache's own fails at once when it is full, and loses a place for good when a `BaseException`
-interrupts an exchange. Here a place is taken by a connection that somebody still refers to, so
-even one that was lost between two statements gives its place back.
+pymemcache's own, for one, fails at once when it is full, and loses a place for good when a
+`BaseException` interrupts an exchange. Here a place is taken by a connection that somebody still
+refers to, so even one that was lost between two statements gives its place back.
 """
 
 from __future__ import annotations
@@ -12,26 +12,50 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
-
-from .connection import Connection
 
 # A connection that was lost wakes nobody up, so whoever waits looks for himself this often.
 LOOK_AGAIN = 0.05
 
 
-class Pool:
+class Connection(Protocol):
+    """
+    What a pool needs to know of a connection. It closes itself when nobody refers to it any more.
+    """
+
+    @property
+    def is_fresh(self) -> bool:
+        """
+        Whether it is open, and nothing waits to be read.
+        """
+
+    def open(self) -> None:
+        """
+        Get ready for an exchange.
+        """
+
+    def close(self) -> None:
+        """
+        Close it; do nothing if that was done before.
+        """
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Pool(Generic[C]):
     """
     connect: makes a connection that is not open yet. size: how many there may be at once.
     """
 
-    def __init__(self, connect: Callable[[], Connection], size: int) -> None:
+    def __init__(self, connect: Callable[[], C], size: int) -> None:
         self._connect = connect
         self._size = size
         # Appending to a deque and popping from it are atomic: who finds a connection here, or
         # gives one back, needs no lock.
-        self._idle: deque[Connection] = deque()
-        self._all: WeakSet[Connection] = WeakSet()
+        self._idle: deque[C] = deque()
+        self._all: WeakSet[C] = WeakSet()
         self._given_back = threading.Condition(threading.Lock())
         self._waiting = 0
 
@@ -42,11 +66,12 @@ class Pool:
         """
         return len(self._all) - len(self._idle)
 
-    def acquire(self, patience: float, is_wanted: Callable[[], bool]) -> Connection | None:
+    def acquire(self, patience: float, is_wanted: Callable[[], bool] = lambda: True) -> C:
         """
-        Return an open connection, None if it was no longer wanted before a place was free.
+        Return an open connection. It must come back by `release` or `discard`.
 
-        `PoolExhausted` after `patience` seconds. It must come back by `release` or `discard`.
+        `PoolExhausted` if no place was free for `patience` seconds, `NotWanted` if it was no longer
+        wanted before one was.
         """
         deadline = 0.0
         while True:
@@ -66,7 +91,7 @@ class Pool:
                     self._all.add(connection)
                     break
                 if not is_wanted():
-                    return None
+                    raise NotWanted
                 deadline = deadline or time.monotonic() + patience
                 if time.monotonic() > deadline:
                     raise PoolExhausted
@@ -87,7 +112,7 @@ class Pool:
         finally:
             self._waiting -= 1
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: C) -> None:
         """
         Take back a connection whose exchange is complete.
         """
@@ -96,7 +121,7 @@ class Pool:
             with self._given_back:
                 self._given_back.notify()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: C) -> None:
         """
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
@@ -120,4 +145,10 @@ class Pool:
 class PoolExhausted(Exception):
     """
     All connections were in use for longer than anybody should wait.
+    """
+
+
+class NotWanted(Exception):
+    """
+    Whoever waited for a connection has no use for one any more.
     """

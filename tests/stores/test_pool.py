@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from django_distsession.stores import pool as pool_module
+from django_distsession.stores.pool import NotWanted, Pool, PoolExhausted
+
+NEVER = 3600.0
+
+
+class FakeConnection:
+    """
+    Counts how many of its kind are open, and how many users it has.
+    """
+
+    lock: ClassVar = threading.Lock()
+    open_now: ClassVar[set[int]] = set()
+    most_open: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.is_fresh = False
+        self.users = 0
+
+    def open(self) -> None:
+        with self.lock:
+            self.is_fresh = True
+            self.open_now.add(id(self))
+            type(self).most_open = max(self.most_open, len(self.open_now))
+
+    def close(self) -> None:
+        with self.lock:
+            self.is_fresh = False
+            self.open_now.discard(id(self))
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "LOOK_AGAIN", NEVER)
+    FakeConnection.open_now.clear()
+    FakeConnection.most_open = 0
+
+
+def waiting(pool: Pool[FakeConnection], threads: ThreadPoolExecutor) -> object:
+    """
+    Return the future of somebody who waits for a place.
+    """
+    future = threads.submit(pool.acquire, NEVER)
+    while not pool._waiting:
+        pass
+    return future
+
+
+def test_the_youngest_idle_connection_is_used_again() -> None:
+    pool = Pool(FakeConnection, 2)
+    one, two = pool.acquire(0), pool.acquire(0)
+    pool.release(one)
+    pool.release(two)
+    assert pool.acquire(0) is two
+    assert pool.busy == 1
+
+
+def test_one_that_is_no_longer_fresh_is_closed_and_replaced() -> None:
+    pool = Pool(FakeConnection, 1)
+    stale = pool.acquire(0)
+    pool.release(stale)
+    stale.is_fresh = False
+    fresh = pool.acquire(0)
+    assert fresh is not stale
+    assert fresh.is_fresh
+    assert len(FakeConnection.open_now) == 1
+
+
+@pytest.mark.parametrize("way", ["release", "discard"])
+def test_whoever_waits_is_woken(way: str) -> None:
+    pool = Pool(FakeConnection, 1)
+    held = pool.acquire(0)
+    with ThreadPoolExecutor(1) as threads:
+        future = waiting(pool, threads)
+        getattr(pool, way)(held)
+        got = future.result(30)  # type: ignore[attr-defined]
+    assert (got is held) == (way == "release")
+
+
+def test_a_full_pool_gives_up_after_a_while() -> None:
+    pool = Pool(FakeConnection, 1)
+    held = pool.acquire(0)
+    with pytest.raises(PoolExhausted):
+        pool.acquire(-1)
+    with pytest.raises(NotWanted):
+        pool.acquire(NEVER, lambda: False)
+    pool.release(held)
+    assert pool.acquire(0) is held
+
+
+def test_one_that_got_lost_leaves_its_place() -> None:
+    pool = Pool(FakeConnection, 1)
+    pool.acquire(0)
+    assert pool.busy == 0
+    assert pool.acquire(0).is_fresh
+
+
+def test_one_that_does_not_open_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: FakeConnection) -> None:
+        raise ConnectionRefusedError
+
+    pool = Pool(FakeConnection, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeConnection, "open", refuse)
+        with pytest.raises(ConnectionRefusedError):
+            pool.acquire(0)
+    assert pool.acquire(0).is_fresh
+
+
+def test_closing_leaves_those_in_use_alone() -> None:
+    pool = Pool(FakeConnection, 2)
+    idle, busy = pool.acquire(0), pool.acquire(0)
+    pool.release(idle)
+    pool.close()
+    assert not idle.is_fresh
+    assert busy.is_fresh
+    assert pool.busy == 1
+
+
+def test_many_threads_share_a_few_connections_one_at_a_time() -> None:
+    pool = Pool(FakeConnection, 3)
+
+    def work(number: int) -> None:
+        for turn in range(50):
+            connection = pool.acquire(NEVER)
+            connection.users += 1
+            assert connection.users == 1
+            connection.users -= 1
+            if turn % 7 == number % 7:
+                pool.discard(connection)
+            else:
+                pool.release(connection)
+
+    with ThreadPoolExecutor(16) as threads:
+        for done in [threads.submit(work, number) for number in range(16)]:
+            done.result(60)
+    assert pool.busy == 0
+    assert 1 <= FakeConnection.most_open <= 3
