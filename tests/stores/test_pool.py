@@ -9,7 +9,9 @@ import pytest
 from django_distsession.stores import pool as pool_module
 from django_distsession.stores.pool import NotWanted, Pool, PoolExhausted
 
-NEVER = 3600.0
+# Longer than anybody waits for a result below; then a test that failed comes to an end.
+NEVER = 20.0
+SOON = 10.0
 
 
 class FakeConnection:
@@ -84,7 +86,7 @@ def test_whoever_waits_is_woken(way: str) -> None:
     with ThreadPoolExecutor(1) as threads:
         future = waiting(pool, threads)
         getattr(pool, way)(held)
-        got = future.result(30)  # type: ignore[attr-defined]
+        got = future.result(SOON)  # type: ignore[attr-defined]
     assert (got is held) == (way == "release")
 
 
@@ -144,6 +146,6 @@ def test_many_threads_share_a_few_connections_one_at_a_time() -> None:
 
     with ThreadPoolExecutor(16) as threads:
         for done in [threads.submit(work, number) for number in range(16)]:
-            done.result(60)
+            done.result(SOON)
     assert pool.busy == 0
     assert 1 <= FakeConnection.most_open <= 3
