@@ -54,8 +54,9 @@ def waiting(pool: Pool[FakeConnection], threads: ThreadPoolExecutor) -> object:
     Return the future of somebody who waits for a place.
     """
     future = threads.submit(pool.acquire, NEVER)
-    while not pool._waiting:
+    while not (pool._waiting or future.done()):
         pass
+    assert not future.done()
     return future
 
 
