@@ -54,6 +54,9 @@ TOUCH_FRACTION = 10
 # Where Django keeps what `set_expiry` was given.
 EXPIRY_KEY = "_session_expiry"
 
+# 317 years, in seconds: what is beyond makes no difference.
+LONGEST_AGE = 10**10
+
 TEXT_ONLY = frozenset({str})
 
 
@@ -198,7 +201,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         else:
             expiry, latest, token = met.opened.values.get(EXPIRY_KEY), met.latest, met.token
         # Another request may just have extended it.
-        extended = _now() + self.get_expiry_age(expiry=expiry)
+        extended = _now() + self._age(expiry)
         store.end(storage_id, max(latest, extended) + TOMBSTONE_MARGIN, token)
 
     def cycle_key(self) -> None:
@@ -308,7 +311,11 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         return data
 
     def _expires_at(self) -> int:
-        return _now() + self.get_expiry_age(expiry=self._session_cache.get(EXPIRY_KEY))
+        return _now() + self._age(self._session_cache.get(EXPIRY_KEY))
+
+    def _age(self, expiry: Any) -> int:
+        # Settings and `set_expiry` may give fractions, and centuries.
+        return max(-LONGEST_AGE, min(int(self.get_expiry_age(expiry=expiry)), LONGEST_AGE))
 
     def _insert(self, storage_id: str, data: bytes) -> None:
         store, seal = self._shared.store, self._shared.records.seal

@@ -58,6 +58,9 @@ class Pool(Generic[C]):
         self._all: WeakSet[C] = WeakSet()
         self._given_back = threading.Condition(threading.Lock())
         self._waiting = 0
+        # Of those, how many were woken once and found nothing. Nobody overtakes them again: or else
+        # busy threads would hand a connection to themselves for ever.
+        self._overtaken = 0
 
     @property
     def busy(self) -> int:
@@ -75,7 +78,7 @@ class Pool(Generic[C]):
         """
         deadline = 0.0
         while True:
-            while self._idle:
+            while self._idle and (deadline or not self._overtaken):
                 try:
                     # The youngest first: under little load the server may have closed the others.
                     idle = self._idle.pop()
@@ -92,10 +95,10 @@ class Pool(Generic[C]):
                     break
                 if not is_wanted():
                     raise NotWanted
-                deadline = deadline or time.monotonic() + patience
+                again, deadline = deadline > 0, deadline or time.monotonic() + patience
                 if time.monotonic() > deadline:
                     raise PoolExhausted
-                self._wait()
+                self._wait(again)
         try:
             connection.open()
         except BaseException:
@@ -103,13 +106,15 @@ class Pool(Generic[C]):
             raise
         return connection
 
-    def _wait(self) -> None:
+    def _wait(self, again: bool) -> None:
         self._waiting += 1
+        self._overtaken += again
         try:
             # Whoever gives one back appends it first and looks for who waits then.
-            if not self._idle:
+            if not self._idle or (self._overtaken and not again):
                 self._given_back.wait(LOOK_AGAIN)
         finally:
+            self._overtaken -= again
             self._waiting -= 1
 
     def release(self, connection: C) -> None:

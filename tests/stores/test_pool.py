@@ -150,3 +150,29 @@ def test_many_threads_share_a_few_connections_one_at_a_time() -> None:
             done.result(SOON)
     assert pool.busy == 0
     assert 1 <= FakeConnection.most_open <= 3
+
+
+def test_nobody_overtakes_those_who_were_overtaken_once() -> None:
+    pool = Pool(FakeConnection, 1)
+    pool.release(pool.acquire(0))
+    pool._overtaken = 1
+    with pytest.raises(PoolExhausted):
+        pool.acquire(-1)
+    pool._overtaken = 0
+    assert pool.acquire(-1).is_fresh
+
+
+def test_whoever_was_overtaken_says_so_while_he_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(FakeConnection, 1)
+    held = pool.acquire(0)
+    seen: list[int] = []
+
+    def woken_for_nothing(seconds: float) -> None:
+        seen.append(pool._overtaken)
+        if len(seen) == 3:
+            pool._idle.append(held)
+
+    monkeypatch.setattr(pool._given_back, "wait", woken_for_nothing)
+    assert pool.acquire(NEVER) is held
+    assert seen == [0, 1, 1]
+    assert (pool._overtaken, pool._waiting) == (0, 0)

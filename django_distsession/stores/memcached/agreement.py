@@ -23,12 +23,17 @@ class Held(NamedTuple):
     cas: int
     record: Record | None
     skew: int = 0
+    ttl: int = 0
 
     def differs_from(self, agreed: Record) -> bool:
         """
         Whether this replica has to be written to. Damage leaves the version as it was.
         """
-        return self.record is None or not _are_same(self.record, agreed)
+        return (
+            self.record is None
+            or not _are_same(self.record, agreed)
+            or self.record.held_until < agreed.held_until
+        )
 
 
 class Repair(NamedTuple):
@@ -52,18 +57,20 @@ def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
     if not records:
         return None
     first = records[0]
+    # Until when a copy that some other server slept with may live.
+    longest = max(record.gone_by for record in records)
     if all(_are_same(first, record) for record in records[1:]):
-        return first
+        return max(records, key=lambda record: (record.held_until, -record.expires_at))
     ended = [record for record in records if record.ended]
     if ended:
-        return max(ended, key=lambda record: record.expires_at)
+        return max(ended, key=lambda record: record.expires_at).holding(longest)
     merged = merge(storage_id, records)
     if merged is None:
         return None
     same = [record for record in records if record.version == merged.version]
     if same and all(record.payload == same[0].payload for record in same):
         # One copy had it all: its very bytes are kept, and its holders need no write.
-        return same[0]
+        return min(same, key=lambda record: record.expires_at).holding(longest)
     return merged._replace(
         expires_at=merged.expires_at + max(copy.skew for copy in held),
         # Whether the store behind this one knows all of it, nobody has checked yet.

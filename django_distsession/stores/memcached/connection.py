@@ -28,6 +28,9 @@ FAILURES = (OSError, MemcacheError, ValueError)
 # What is read at once.
 RECEIVE = 8192
 
+# Stale; won, and lost, the right to make it anew.
+MARKS = (b" X", b" W", b" Z")
+
 NOT_OURS = "The reply belongs to another request."
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
@@ -183,7 +186,7 @@ class Connection(Client):  # type: ignore[misc]
         if not end:
             rest, line = _readline(self.sock, self._unless_closed(received))
         if not line.endswith(self._ending):
-            self._raise_error(line)
+            line = self._without_marks(line)
         status, *answers = line[: -len(self._ending)].split()
         if status != b"VA":
             if rest:
@@ -191,13 +194,19 @@ class Connection(Client):  # type: ignore[misc]
             return Reply(status, int(answers[0][1:]) if answers else 0)
         size, cas, ttl = answers
         value = rest[:-2]
-        if len(value) != int(size):
+        if len(rest) != int(size) + 2:
             rest, value = _readvalue(self.sock, rest, int(size))
             if rest:
                 raise MemcacheUnknownError(NOT_OURS)
         return Reply(status, int(cas[1:]), value, int(ttl[1:]))
 
-    def _raise_error(self, line: bytes) -> None:
+    def _without_marks(self, line: bytes) -> bytes:
+        # Of an item that somebody marked as stale (`md … I`) memcached says so unasked, at the end.
+        bare = line
+        while bare.endswith(MARKS):
+            bare = bare[:-2]
+        if bare.endswith(self._ending):
+            return bare
         if line.startswith(b"SERVER_ERROR"):
             raise Refused(line.decode("ascii", "replace"))
         self._raise_errors(line, b"meta")

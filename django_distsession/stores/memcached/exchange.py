@@ -101,25 +101,24 @@ def _receive(
     requests: Sequence[Request], open_: list[Connection | None], started: float
 ) -> list[Reply | None]:
     replies: list[Reply | None] = [None] * len(requests)
-    failed = False
     for position, connection in enumerate(open_):
         if connection is None:
             continue
         node = requests[position].node
-        if failed:
-            # All share one deadline, whatever order their replies are read in.
-            left = started + node.timeout - time.monotonic()
-            connection.set_timeout(max(left, GRACE))
+        # All share one deadline, whatever order their replies are read in.
+        passed = time.monotonic() - started
+        is_late = passed > GRACE
         try:
+            if is_late:
+                connection.set_timeout(max(node.timeout - passed, GRACE))
             replies[position] = connection.receive()
-            if failed:
+            if is_late:
                 connection.set_timeout(node.timeout)
         except Refused as error:
             open_[position] = None
             node.discard(connection)
             node.refused(error)
         except FAILURES as error:
-            failed = True
             open_[position] = None
             node.discard(connection)
             node.failed(error)

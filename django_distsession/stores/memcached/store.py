@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeGuard
 
 from ... import suspicious
@@ -116,8 +117,9 @@ class MemcachedStore(CacheStore):
         replies = self._ask(place.replicas, place)
         if not _are_alike(replies):
             return self._settle(storage_id, place, replies=replies)[0]
-        # As it nearly always is: one look at one of the copies is enough.
-        held = self._held(place, place.replicas[0], replies[0])
+        # As they nearly always are: one look at one of them is enough. At that with the least time
+        # left, since a server that just woke up counts by a clock that stood still.
+        held = self._held(place, place.replicas[0], min(replies, key=attrgetter("ttl")))
         if held.record is None:
             return None
         tokens = {node: reply.cas for node, reply in zip(place.replicas, replies, strict=True)}
@@ -260,7 +262,7 @@ class MemcachedStore(CacheStore):
             if not differing:
                 return Found(agreed, tokens), written
             try:
-                repaired = self._repair(storage_id, agreed, differing, tokens)
+                repaired = self._repair(storage_id, agreed, differing, tokens, held)
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
@@ -292,7 +294,7 @@ class MemcachedStore(CacheStore):
         skew = wire.skew(record.gone_by, self._clock(), reply.ttl)
         if skew:
             record = record._replace(expires_at=record.expires_at + skew)
-        return Held(node, reply.cas, record, skew)
+        return Held(node, reply.cas, record, skew, reply.ttl)
 
     @staticmethod
     def _record(place: Place, node: Node, reply: Reply) -> Record | None:
@@ -310,19 +312,32 @@ class MemcachedStore(CacheStore):
             ) from None
 
     def _repair(
-        self, storage_id: str, agreed: Record, differing: Sequence[Held], tokens: Tokens
+        self,
+        storage_id: str,
+        agreed: Record,
+        differing: Sequence[Held],
+        tokens: Tokens,
+        held: Sequence[Held],
     ) -> int | None:
         """
         Write `agreed` to the replicas that differ, and their new tokens into `tokens`.
 
+        held: all copies that were read, one of which may be `agreed` itself.
         Return how many took it; None if one of them changed meanwhile. One that fails now counts
         as not reached.
         """
+        ttl = None
+        source = next((copy for copy in held if copy.record is agreed and copy.ttl >= 0), None)
+        if source is not None:
+            # As it stands there, and for as long: this process's clock has no say in it.
+            agreed = agreed._replace(expires_at=agreed.expires_at - source.skew)
+            ttl = wire.as_exptime(source.ttl, self._clock())
         replies = self._send(
             self._place(storage_id),
             agreed,
             [(copy.node, ALWAYS if agreed.ended else _condition(copy.cas)) for copy in differing],
             repair=True,
+            ttl=ttl,
         )
         written, changed = 0, False
         for copy, reply in zip(differing, replies, strict=True):
@@ -370,10 +385,13 @@ class MemcachedStore(CacheStore):
         record: Record,
         conditions: Sequence[tuple[Node, bytes]],
         repair: bool = False,
+        ttl: int | None = None,
     ) -> list[Reply | None]:
         key = place.key
         value = wire.pack(place.fingerprint, record)
-        command = set_command(key, value, wire.ttl(record.gone_by, self._clock()))
+        if ttl is None:
+            ttl = wire.ttl(record.gone_by, self._clock())
+        command = set_command(key, value, ttl)
         body = value + b"\r\n"
         replies = exchange(
             [Request(node, key, command + condition, body) for node, condition in conditions]

@@ -28,6 +28,9 @@ HEADER = struct.Struct("!2sBBQ16sQQQQ8sB")
 LONGEST_RELATIVE_TTL = 30 * 24 * 3600
 LATEST_ABSOLUTE_TTL = 2**31 - 1
 
+# No time is later: the largest integer that CouchDB's JavaScript keeps exact.
+LATEST = 2**53 - 1
+
 # Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
 CLOCK_SKEW = 300
 # Whole seconds are counted in several places; what differs by less is no skew.
@@ -64,14 +67,19 @@ def pack(of: bytes, record: Record) -> bytes:
         ENDED * record.ended | UNSYNCED * record.unsynced,
         record.version.generation,
         record.version.tag.encode(),
-        max(record.expires_at, 0),
-        record.held_until,
-        max(record.created_at, 0),
-        record.checked_at,
+        _seconds(record.expires_at),
+        _seconds(record.held_until),
+        _seconds(record.created_at),
+        _seconds(record.checked_at),
         of,
         len(origin),
     )
     return header + origin + record.payload
+
+
+def _seconds(time: int) -> int:
+    # Whatever a damaged record says fits.
+    return min(max(time, 0), LATEST)
 
 
 def unpack(of: bytes, value: bytes) -> Record:
@@ -115,6 +123,15 @@ def ttl(gone_by: int, now: float) -> int:
     if remaining <= LONGEST_RELATIVE_TTL:
         return remaining
     return min(gone_by + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
+
+
+def as_exptime(remaining: int, now: float) -> int:
+    """
+    Return the time that one server still keeps a record as another one takes it.
+    """
+    if remaining <= LONGEST_RELATIVE_TTL:
+        return max(remaining, 1)
+    return min(int(now) + remaining, LATEST_ABSOLUTE_TTL)
 
 
 def skew(gone_by: int, now: float, remaining: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.memcached.connection import Connection
+from django_distsession.stores.memcached.connection import Connection, get_command
 from testproject.servers import MemcachedNode
 
 from .conftest import contents, store_of, stored
@@ -280,6 +280,63 @@ def test_a_read_interrupted_half_way_does_not_go_on_in_the_next(
     with pytest.raises(Interrupted):
         contents(sessions, keys[0])
     assert contents(sessions, keys[1])["mine"] == 1
+
+
+def test_an_empty_value_is_read_to_its_end(use: Any, nodes: list[MemcachedNode]) -> None:
+    sessions = use(nodes[:1])
+    key = stored(sessions, a=1)
+    store = store_of(sessions)
+    name = store._place(sessions.storage_id(key) or "").key
+    connection = store.nodes[0].acquire()
+    assert connection is not None
+    connection.send(name, b"ms %b 0 T99" % name, b"\r\n")
+    connection.receive()
+
+    class Socket:
+        """
+        Gives the first line, then the rest.
+        """
+
+        def __init__(self, real: Any) -> None:
+            self.real = real
+            self.rest = b""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def recv(self, size: int) -> bytes:
+            if not self.rest:
+                line, end, self.rest = self.real.recv(size).partition(b"\r\n")
+                given: bytes = line + end
+            else:
+                given, self.rest = self.rest, b""
+            return given
+
+    real = connection.sock
+    connection.sock = Socket(real)  # type: ignore[assignment]
+    for _ in range(2):
+        connection.send(name, get_command(name))
+        reply = connection.receive()
+        assert (reply.status, reply.value) == (b"VA", b"")
+    connection.sock = real
+    store.nodes[0].release(connection)
+
+
+def test_what_memcached_says_unasked_of_a_stale_item_does_no_harm(
+    use: Any, nodes: list[MemcachedNode]
+) -> None:
+    sessions = use(nodes[:1])
+    key = stored(sessions, a=1)
+    store = store_of(sessions)
+    name = store._place(sessions.storage_id(key) or "").key
+    connection = store.nodes[0].acquire()
+    assert connection is not None
+    connection.send(name, b"md %b I T99" % name)
+    connection.receive()
+    store.nodes[0].release(connection)
+    for _ in range(2):
+        assert contents(sessions, key) == {"a": 1}
+    assert all(server["up"] for server in sessions.status())
 
 
 def test_a_connection_that_got_lost_gives_its_place_back(

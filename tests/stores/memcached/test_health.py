@@ -7,12 +7,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.health import LONGEST_BACKOFF, Health
+from django_distsession.stores.memcached import exchange as exchange_module
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.pool import Pool, PoolExhausted
 from testproject.servers import MemcachedNode
@@ -150,7 +152,29 @@ def test_a_server_that_refuses_at_once_leaves_the_others_their_time(
     monkeypatch.setattr(Connection, "is_fresh", True)
     trio[0].kill()
     assert contents(sessions, key) == {"a": 1}
-    assert given[0] > 10
+    assert all(seconds > 10 for seconds in given)
+
+
+def test_a_server_that_takes_its_time_does_not_leave_the_next_a_time_out_of_its_own(
+    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(nodes[:2], TIMEOUT=1.0)
+    key = stored(sessions, a=1)
+    given: list[float] = []
+    now = 0.0
+
+    def slow(connection: Connection) -> Any:
+        nonlocal now
+        now += 0.9
+        return receive(connection)
+
+    receive = Connection.receive
+    monkeypatch.setattr(Connection, "set_timeout", noting_timeouts(given))
+    monkeypatch.setattr(Connection, "receive", slow)
+    monkeypatch.setattr(exchange_module, "time", SimpleNamespace(monotonic=lambda: now))
+    assert contents(sessions, key) == {"a": 1}
+    monkeypatch.undo()
+    assert given == [pytest.approx(0.1), 1.0]
 
 
 def test_status_tells_what_a_server_took_and_missed(use: Any, trio: list[MemcachedNode]) -> None:

@@ -15,8 +15,10 @@ from django_distsession.backends import base
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.state import Stamp
 from django_distsession.stores.base import Record
-from django_distsession.stores.memcached import wire
+from django_distsession.stores.memcached import MemcachedStore, wire
+from django_distsession.stores.memcached import store as store_module
 from django_distsession.stores.memcached.connection import Connection
+from django_distsession.stores.memcached.exchange import exchange
 from testproject.servers import MemcachedNode
 
 from .conftest import contents, copies, holders, store_of, stored
@@ -211,3 +213,93 @@ def test_clocks_that_disagree_end_no_session_early(
     monkeypatch.undo()
     assert contents(sessions, key)["b"] == 2
     assert set(copies(sessions, key).values()) == {"live", "absent"}
+
+
+@pytest.mark.parametrize("age", [2.5, 1000.0, 10**11, 10**20, -(10**12)])
+def test_ages_that_are_no_seconds_of_this_world(
+    use: Any, nodes: list[MemcachedNode], age: Any
+) -> None:
+    sessions = use(nodes)
+    key = stored(sessions, a=1)
+    session = sessions(key)
+    session.set_expiry(age)
+    session.save()
+    assert ("a" in sessions(key)) == (age > 0)
+    sessions(key).delete(key)
+    assert contents(sessions, key) == {}
+
+
+def test_a_cookie_age_with_a_fraction(use: Any, nodes: list[MemcachedNode], settings: Any) -> None:
+    settings.SESSION_COOKIE_AGE = 1209600.5
+    sessions = use(nodes)
+    assert contents(sessions, stored(sessions, a=1)) == {"a": 1}
+
+
+@pytest.mark.parametrize("field", ["expires_at", "held_until"])
+def test_a_record_with_a_damaged_time_can_be_ended(
+    use: Any, nodes: list[MemcachedNode], field: str
+) -> None:
+    sessions = use(nodes)
+    key = stored(sessions, a=1)
+    storage_id = sessions.storage_id(key) or ""
+    found = store_of(sessions).get(storage_id)
+    assert found is not None
+    changes: dict[str, Any] = {field: 2**64 - 1}
+    damaged = found.record._replace(**changes)
+    store_of(sessions).replace(storage_id, damaged, found.token)
+    sessions(key).delete(key)
+    assert copies(sessions, key)
+    assert contents(sessions, key) == {}
+
+
+@pytest.mark.parametrize("offset", [-3600, 3600])
+def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
+    nodes: list[MemcachedNode], offset: int
+) -> None:
+    def store(offset: int) -> MemcachedStore:
+        return MemcachedStore(
+            [node.address for node in nodes[:2]],
+            namespace=storage_id,
+            merge=lambda storage_id, records: records[0],
+            replicas=2,
+            quorum=1,
+            clock=lambda: now + offset,
+        )
+
+    storage_id, now = random.randbytes(32).hex(), int(time.time())
+    right, wrong = store(0), store(offset)
+    try:
+        token = right.add(storage_id, Record(Stamp(1, "abc"), now + 100, now, b"payload"))
+        first, second = right.nodes
+        # The first server lost its copy, is given one, and is soon the only one with any.
+        right.discard(storage_id, {first: token[first]})
+        assert wrong.get(storage_id) is not None
+        right.discard(storage_id, {second: token[second]})
+        found = right.get(storage_id)
+        assert found is not None
+        assert found.record.expires_at == now + 100
+    finally:
+        right.close()
+        wrong.close()
+
+
+def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
+    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(nodes[:2])
+    key = stored(sessions, a=1)
+    storage_id = sessions.storage_id(key) or ""
+    before = store_of(sessions).get(storage_id)
+    assert before is not None
+    first = store_of(sessions).nodes[0].name
+
+    def first_counts_late(requests: Any) -> Any:
+        return [
+            reply and reply._replace(ttl=reply.ttl + 1000 * (request.node.name == first))
+            for request, reply in zip(requests, exchange(requests), strict=True)
+        ]
+
+    monkeypatch.setattr(store_module, "exchange", first_counts_late)
+    found = store_of(sessions).get(storage_id)
+    assert found is not None
+    assert found.record.expires_at == before.record.expires_at

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_distsession.backends import changes
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.memcached.connection import get_command
@@ -135,3 +136,28 @@ def test_a_copy_with_a_longer_life_that_a_node_slept_with_does_not_come_back(
     trio[0].pause()
     assert contents(sessions, key) == {}
     trio[0].resume()
+
+
+def test_a_merge_is_held_as_long_as_the_longest_copy_lives(
+    use: Any, trio: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(trio, REPLICAS=3, QUORUM=2, RETRY_AFTER=1000)
+    key = stored(sessions, a=1)
+    long, short = sessions(key), sessions(key)
+    for session in (long, short):
+        assert session["a"] == 1
+    first, _, last = store_of(sessions).nodes
+    # One process does not reach the first server.
+    first.failed(OSError("out of reach"))
+    monkeypatch.setattr(changes, "new_tag", lambda: "a")
+    long.set_expiry(90 * 24 * 3600)
+    long.save()
+    whole_life = remaining(sessions, trio[2], key)
+    # The other, whose save counts as the later one, does not reach the last, which sleeps.
+    first.health.succeeded()
+    last.failed(OSError("out of reach"))
+    monkeypatch.setattr(changes, "new_tag", lambda: "z")
+    short.set_expiry(60)
+    short.save()
+    for node in trio[:2]:
+        assert remaining(sessions, node, key) >= whole_life - 60
