@@ -85,10 +85,14 @@ class Codec(ABC):
     authenticated = True
     # Whether payloads are JSON text that a document store may keep as JSON.
     is_json = False
+    # Whether no object that is read stands in two places, as pickled ones may, and whether all that
+    # is read are plain values.
+    is_tree = False
 
     def __init__(self) -> None:
         named = import_string(settings.SESSION_SERIALIZER)
         self.serializer: Serializer = QuickJSONSerializer() if named is JSONSerializer else named()
+        self.is_tree = named is JSONSerializer
 
     @abstractmethod
     def seal(self, context: bytes, content: bytes) -> bytes:
@@ -268,6 +272,7 @@ class JSONCodec(Codec):
 
     authenticated = False
     is_json = True
+    is_tree = True
 
     def __init__(self) -> None:
         self.serializer = QuickJSONSerializer()
@@ -311,6 +316,8 @@ class JSONCodec(Codec):
         try:
             document = json.loads(payload)
             values, stamps = document["data"], document["stamps"]
+            if not isinstance(values, dict):
+                raise BadPayload("The session is not a dict.")
             packed = [
                 stamps.get("merged", 0),
                 stamps["cleared"],
@@ -320,6 +327,9 @@ class JSONCodec(Codec):
             state = unpack_stamps(
                 packed, values, stamps["removed"], stamps["created_at"], stamps["expires_at"]
             )
+            if values.keys() != stamps["keys"].keys():
+                # Not quite what that save wrote, so not by its name.
+                state = state._replace(merged=True)
             return Opened.of(state, self.dumps(values))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise BadPayload("The payload cannot be read.") from error

@@ -173,9 +173,10 @@ def _forget_removed(state: State, tag: str) -> State:
     that is recent, and with the tag of this save, so that key and stamp still name one value.
     """
     generations = sorted(at.generation for at in state.removed.values())
-    floor = min(generations[len(generations) // 2] + 1, state.saved.generation)
+    floor = min(generations[len(generations) // 2] + 1, state.saved.generation - 1)
     cleared = max(state.cleared, Stamp(floor, ""))
-    restamped = Stamp(cleared.generation, tag)
+    # No tag of a save sorts as low.
+    restamped = Stamp(cleared.generation, f"!{tag}")
     return State(
         state.values,
         {key: at if at >= cleared else restamped for key, at in state.stamps.items()},

@@ -126,6 +126,15 @@ def test_json_is_kept_as_json() -> None:
     assert document["data"] == {"b": 2, "10": 1, "9": 0}
 
 
+def test_json_to_which_somebody_added_a_key_is_another_state() -> None:
+    state = first_state({"a": 1}, created_at=1, expires_at=2, tag="t")
+    document = json.loads(encode(JSONCodec(), state))
+    document["data"]["b"] = 2
+    changed = JSONCodec().decode(CONTEXT, json.dumps(document).encode()).state
+    assert changed.values == {"a": 1, "b": 2}
+    assert changed.version != state.version
+
+
 def test_json_that_a_server_put_in_another_order_keeps_its_stamps() -> None:
     document = json.loads(encode(JSONCodec(), full_state()))
     document["data"] = dict(sorted(document["data"].items()))
@@ -134,7 +143,17 @@ def test_json_that_a_server_put_in_another_order_keeps_its_stamps() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"[]", b"{}", b'{"data":{},"stamps":[]}', b'{"data":[],"stamps":{}}', b"\xff"]
+    "payload",
+    [
+        b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":[1,"t"],'
+        b'"keys":{},"removed":{}}}',
+        b"",
+        b"[]",
+        b"{}",
+        b'{"data":{},"stamps":[]}',
+        b'{"data":[],"stamps":{}}',
+        b"\xff",
+    ],
 )
 def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
     with pytest.raises(BadPayload):

@@ -196,6 +196,15 @@ def test_the_stamps_of_a_typical_session_take_at_most_100_bytes() -> None:
     assert len(encoded) <= 100, encoded
 
 
+def test_removing_many_keys_at_once_does_not_beat_a_change_of_another_key() -> None:
+    many = {f"k{n}": n for n in range(MAX_REMOVED + 8)}
+    base = first_state({"cart": 0, **many}, created_at=1, expires_at=9, tag="t")
+    for tags in ("az", "za"):
+        bought = save(base, {"cart": "bought", **many}, tag=tags[0])
+        tidied = save(base, {"cart": 0}, tag=tags[1])
+        assert merge(bought, tidied).values["cart"] == "bought"
+
+
 @pytest.mark.parametrize("cleared", [False, True])
 def test_stamps_grow_from_the_highest_seen(cleared: bool) -> None:
     state = first_state({}, created_at=1, expires_at=9, tag="t")

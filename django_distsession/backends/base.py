@@ -10,6 +10,7 @@ import itertools
 import logging
 import random
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.contrib.sessions.backends.base import (
@@ -20,9 +21,10 @@ from django.contrib.sessions.backends.base import (
 from django.utils.crypto import get_random_string
 
 from .. import version_cookie
+from ..codecs import Codec
 from ..exceptions import StoreUnavailable
 from ..opened import Opened
-from ..state import State, first_state, new_tag
+from ..state import State, first_state, merge, new_tag
 from ..stores.base import Conflict, Found, Record, Token
 from . import inspection
 from .changes import Change, find_change
@@ -102,16 +104,19 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if self.unavailable and self._drops_changes():
             return {}
         try:
-            self._loaded = self._read()
+            loaded = self._read()
         except StoreUnavailable as error:
             self._go_on_without(error)
             return {}
-        if self._loaded is None:
-            self._session_key = None
+        if loaded is None:
+            self._session_key = self._loaded = None
             return {}
-        self._was_cleared = False
+        if not hasattr(self, "_session_cache"):
+            # Otherwise somebody calls this by hand: the session dict stays what it was, and so
+            # does what it is compared with.
+            self._loaded, self._was_cleared = loaded, False
         # A copy: what the user does to it must not reach the state it is compared with.
-        return dict(self._loaded.opened.values)
+        return dict(loaded.opened.values)
 
     def exists(self, session_key: str) -> bool:
         """
@@ -141,6 +146,10 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
                 self.save(must_create=True)
             except CreateError:
                 continue
+            except BaseException:
+                # What was loaded belongs to the key that it was loaded by.
+                self._session_key = before
+                raise
             if self._drops_changes():
                 self._session_key = before
             self.modified = True
@@ -157,7 +166,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
             self.create()
             return
         storage_id = self._shared.storage_id(self.session_key)
-        values = self._get_session(no_load=must_create)
+        values = self._load_session(no_load=must_create)
         # Loading may have found that there is no such session, or that nothing can be told of it.
         if self._drops_changes():
             return
@@ -200,15 +209,20 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
             expiry, latest, token = None, found.record.gone_by, found.token
         else:
             expiry, latest, token = met.opened.values.get(EXPIRY_KEY), met.latest, met.token
+        try:
+            age = self._age(expiry)
+        except (TypeError, ValueError):
+            # A date that cannot be compared, say since USE_TZ changed, must not keep anybody in.
+            age = self._age(None)
         # Another request may just have extended it.
-        extended = _now() + self._age(expiry)
+        extended = _now() + age
         store.end(storage_id, max(latest, extended) + TOMBSTONE_MARGIN, token)
 
     def cycle_key(self) -> None:
         """
         Go on under a new key.
         """
-        values, old_key = self._get_session(), self.session_key
+        values, old_key = self._load_session(), self.session_key
         self.create()
         self._session_cache = values
         if old_key and not self._drops_changes():
@@ -304,14 +318,16 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         data = codec.dumps(values)
         if not TEXT_ONLY.issuperset(map(type, values)):
             # JSON makes all keys text. What is compared and stamped must be what is read again.
-            normal = codec.loads(data)
+            # The values stay the same objects, since the request's code may hold on to them.
+            objects = list(values.values())
+            places = codec.loads(codec.dumps({key: n for n, key in enumerate(values)}))
             values.clear()
-            values.update(normal)
+            values.update((key, objects[n]) for key, n in places.items())
             data = codec.dumps(values)
         return data
 
-    def _expires_at(self) -> int:
-        return _now() + self._age(self._session_cache.get(EXPIRY_KEY))
+    def _expires_at(self, values: Mapping[Any, Any]) -> int:
+        return _now() + self._age(values.get(EXPIRY_KEY))
 
     def _age(self, expiry: Any) -> int:
         # Settings and `set_expiry` may give fractions, and centuries.
@@ -340,7 +356,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         state = first_state(
             dict(self._session_cache),
             created_at=_now(),
-            expires_at=self._expires_at(),
+            expires_at=self._expires_at(self._session_cache),
             tag=new_tag(),
             after=after,
         )
@@ -352,7 +368,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if loaded is None:
             raise UpdateError
         change = self._change(loaded, data)
-        expires_at = self._expires_at()
+        expires_at = self._expires_at(self._session_cache)
         if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
@@ -360,17 +376,23 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         seen = base = loaded.opened.state
         deadline = time.monotonic() + MAX_SECONDS
         for attempt in itertools.count():
-            state = change.apply(base, expires_at=expires_at)
-            # Without a conflict that is what the session was serialised to, if the order is right.
-            if attempt or list(state.values) != list(self._session_cache):
-                data = codec.dumps(state.values)
+            if attempt:
+                values = change.apply(base.values)
+                # Others may have set another expiry.
+                expires_at = self._expires_at(values)
+                data = codec.dumps(values)
+            else:
+                # What the session was serialised to, object by object.
+                values = dict(self._session_cache)
+            state = change.stamp(base, values, expires_at=expires_at)
             try:
                 self._loaded = self._replace(storage_id, Opened.of(state, data), loaded)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
                     raise UpdateError from None
-                loaded, base = current, current.opened.state
+                # Nothing that was seen is forgotten, whatever a second fault brought to light.
+                loaded, base = current, merge(current.opened.state, base)
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
@@ -379,7 +401,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
                 _pause(attempt)
             else:
                 if attempt:
-                    self._show(state, seen, change)
+                    self._show(state, seen, change, codec)
                 return
 
     def _replace(self, storage_id: str, opened: Opened, loaded: Loaded) -> Loaded:
@@ -393,7 +415,8 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if self._was_cleared:
             return Change(dict(values), (), cleared=True)
         codec = self._shared.records.codec
-        return find_change(codec, loaded.opened, values, data, self._may_have_changed)
+        may_have_changed = self._may_have_changed if codec.is_tree else _always
+        return find_change(codec, loaded.opened, values, data, may_have_changed)
 
     def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
         return expires_at - loaded.opened.expires_at >= self._touch_interval(expires_at)
@@ -403,7 +426,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         lifetime = max(expires_at - _now(), 0)
         return max(1, min(self._shared.settings.touch_interval, lifetime // TOUCH_FRACTION))
 
-    def _show(self, state: State, seen: State, change: Change) -> None:
+    def _show(self, state: State, seen: State, change: Change, codec: Codec) -> None:
         """
         Bring the session dict up to what was stored, so that it shows what others changed.
 
@@ -414,8 +437,16 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         for key in [key for key in shown if key not in state.values]:
             del shown[key]
         for key, stamp in state.stamps.items():
-            if key not in change.values and stamp != seen.stamps.get(key):
-                shown[key] = state.values[key]
+            if key in change.values or stamp == seen.stamps.get(key):
+                continue
+            value = state.values[key]
+            # One that was only stamped anew is the same.
+            if key not in shown or codec.dumps({"": shown[key]}) != codec.dumps({"": value}):
+                shown[key] = value
+
+
+def _always(key: Any) -> bool:
+    return True
 
 
 def _now() -> int:

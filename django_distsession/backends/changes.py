@@ -29,14 +29,20 @@ class Change(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.values or self.removed or self.cleared)
 
-    def apply(self, base: State, *, expires_at: int) -> State:
+    def apply(self, base: Mapping[Any, Any]) -> dict[Any, Any]:
         """
-        Return the state that a save of this change makes of `base`.
+        Return what this change makes of the values of a session.
         """
-        values = {} if self.cleared else dict(base.values)
+        values = {} if self.cleared else dict(base)
         values |= self.values
         for key in self.removed:
             values.pop(key, None)
+        return values
+
+    def stamp(self, base: State, values: Mapping[Any, Any], *, expires_at: int) -> State:
+        """
+        Return the state that a save of this change makes of `base`; `values` are what it holds.
+        """
         return next_state(
             base,
             values,
@@ -72,7 +78,7 @@ def find_change(
             if value is not before[key] or may_have_changed(key):
                 containers[key] = value
         # True == 1 == 1.0, but a session that says so is another session.
-        elif type(value) is not type(before[key]) or value != before[key]:
+        elif value is not before[key] and not _are_same_atom(value, before[key]):
             changed[key] = value
     if containers:
         changed |= _changed_containers(codec, codec.loads(base.data), containers)
@@ -82,15 +88,22 @@ def find_change(
 def _changed_containers(
     codec: Codec, before: Mapping[Any, Any], now: Mapping[Any, Any]
 ) -> Mapping[Any, Any]:
-    if _are_same([before[key] for key in now], list(now.values())):
+    if codec.is_tree and _are_same([before[key] for key in now], list(now.values())):
         # As they mostly are, and one comparison tells.
         return {}
     return {
         key: value
         for key, value in now.items()
-        if not _are_same(before[key], value)
+        if not (codec.is_tree and _are_same(before[key], value))
         and codec.dumps({"": before[key]}) != codec.dumps({"": value})
     }
+
+
+def _are_same_atom(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    # NaN is not itself, and 0.0 == -0.0.
+    return bool(one == other if type(one) is not float else repr(one) == repr(other))
 
 
 def _are_same(one: Any, other: Any) -> bool:

@@ -23,7 +23,10 @@ class Lending(SessionBase):
         # Django's stubs leave out what Django's own engines use.
         _session_cache: dict[Any, Any]
 
-        def _get_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+        def _load_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+    else:
+        # Under this name of ours nothing is lent.
+        _load_session = SessionBase._get_session
 
     _all_is_lent = False
 
@@ -33,7 +36,7 @@ class Lending(SessionBase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls.__module__.startswith(OURS) and {"load", "aload"} & cls.__dict__.keys():
+        if not all(load.__module__.startswith(OURS) for load in (cls.load, cls.aload)):
             # What a method of somebody else's does with the values, nobody knows.
             cls._all_is_lent = True
 
@@ -42,10 +45,11 @@ class Lending(SessionBase):
 
     # Every other method of Django's goes through one of these two.
 
-    @property
-    def _session(self) -> dict[Any, Any]:
+    def _get_session(self, no_load: bool = False) -> dict[Any, Any]:
         self._all_is_lent = True
-        return self._get_session()
+        return self._load_session(no_load)
+
+    _session = property(_get_session)
 
     async def _aget_session(self, no_load: bool = False) -> dict[Any, Any]:
         self._all_is_lent = True
@@ -58,15 +62,15 @@ class Lending(SessionBase):
     # Those that requests use most.
 
     def __contains__(self, key: Any) -> bool:
-        return key in self._get_session()
+        return key in self._load_session()
 
     def __getitem__(self, key: Any) -> Any:
         self._lent.add(key)
-        return self._get_session()[key]
+        return self._load_session()[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._lent.add(key)
-        self._get_session()[key] = value
+        self._load_session()[key] = value
         self.modified = True
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -74,7 +78,7 @@ class Lending(SessionBase):
         As `dict.get`.
         """
         self._lent.add(key)
-        return self._get_session().get(key, default)
+        return self._load_session().get(key, default)
 
     async def aget(self, key: Any, default: Any = None) -> Any:
         """
