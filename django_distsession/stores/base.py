@@ -52,9 +52,9 @@ class Record(NamedTuple):
 
     def holding(self, until: int) -> Record:
         """
-        Return this record, to be held until then if that is after it expires.
+        Return this record, to be held at least until then.
         """
-        return self._replace(held_until=until) if until > self.expires_at else self
+        return self._replace(held_until=until) if until > self.gone_by else self
 
     @classmethod
     def tombstone(cls, expires_at: int) -> Record:

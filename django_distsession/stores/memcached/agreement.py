@@ -16,7 +16,7 @@ class Held(NamedTuple):
     What one replica answered: its cas token (0: it has nothing) and what could be read of it.
 
     skew: by how many seconds the server says that the record lives longer than its writer's clock
-    made this process believe.
+    made this process believe. ttl: for how many seconds more the server keeps it.
     """
 
     node: Node
