@@ -246,7 +246,8 @@ class MemcachedStore(CacheStore):
         extra: other servers whose copies are read too. replies: what they just answered.
         """
         written = 0
-        nodes = [*place.replicas, *extra]
+        # In the order of the settings, lest two threads wait for each other's connections.
+        nodes = [node for node in self.nodes if node in place.replicas or node in extra]
         for attempt in range(MAX_TRIES):
             if attempt or replies is None:
                 replies = self._ask(nodes, place)
