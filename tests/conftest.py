@@ -70,6 +70,17 @@ def engine_class(settings: Any, name: str) -> type[StoreBackedSession]:
     return store
 
 
+def stored(session_class: type[StoreBackedSession], **values: Any) -> str:
+    """
+    Store a session and return its key.
+    """
+    session = session_class()
+    session.update(values)
+    session.save()
+    assert session.session_key is not None
+    return session.session_key
+
+
 @pytest.fixture(params=ENGINES)
 def session_class(
     request: pytest.FixtureRequest, settings: Any, distsession: dict[str, Any]

@@ -15,8 +15,8 @@ from pymemcache.client.base import Client
 from django_distsession.stores.memcached import wire
 from testproject.servers import CouchDBServer, MemcachedNode
 
-from .conftest import engine_class
-from .test_sessions import SUSPICIOUS, contents, stored
+from .conftest import engine_class, stored
+from .test_sessions import SUSPICIOUS, contents
 
 
 @pytest.fixture

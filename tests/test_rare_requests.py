@@ -14,6 +14,7 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
+from tests.conftest import stored
 
 Engine = type[StoreBackedSession]
 
@@ -30,14 +31,6 @@ class PickleSerializer:
 def pickled(settings: Any, session_class: Engine) -> Engine:
     settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
     return session_class
-
-
-def stored(session_class: Engine, **values: Any) -> str:
-    session = session_class()
-    session.update(values)
-    session.save()
-    assert session.session_key is not None
-    return session.session_key
 
 
 def save_elsewhere(session_class: Engine, key: str, **values: Any) -> None:

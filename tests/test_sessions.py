@@ -20,6 +20,7 @@ from django_distsession.exceptions import StoreUnavailable
 from django_distsession.opened import Opened
 from django_distsession.state import Stamp, first_state, next_state
 from django_distsession.stores.base import Record, Store
+from tests.conftest import stored
 
 Engine = type[StoreBackedSession]
 
@@ -51,14 +52,6 @@ class Calls:
 @pytest.fixture
 def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(session_class.get_store(), monkeypatch)
-
-
-def stored(session_class: Engine, **values: Any) -> str:
-    session = session_class()
-    session.update(values)
-    session.save()
-    assert session.session_key is not None
-    return session.session_key
 
 
 def contents(session_class: Engine, key: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from django_distsession.backends.threads import MAX_THREADS
 from django_distsession.middleware import SessionMiddleware
 from testproject.servers import MemcachedNode, memcached_nodes
 
-from ..conftest import engine_class
-from ..test_sessions import Engine, contents, stored
+from ..conftest import engine_class, stored
+from ..test_sessions import Engine, contents
 
 View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 

@@ -15,7 +15,8 @@ from channels.sessions import SessionMiddlewareStack
 
 from django_distsession.exceptions import StoreUnavailable
 
-from ..test_sessions import Engine, contents, stored
+from ..conftest import stored
+from ..test_sessions import Engine, contents
 from .conftest import Outage
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]

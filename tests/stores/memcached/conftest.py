@@ -12,7 +12,12 @@ import pytest
 
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.stores.memcached import MemcachedStore
+from django_distsession.stores.memcached.connection import Reply, get_command
+from django_distsession.stores.memcached.exchange import Request, exchange
 from testproject.servers import MemcachedNode, memcached_nodes
+
+# Asks for a value, its cas token and its remaining time.
+GET = get_command(b"%b")
 
 
 @pytest.fixture
@@ -81,6 +86,21 @@ def holders(
     about = store_of(sessions).inspect(sessions.storage_id(key) or "")
     names = [copy.place for copy in about if copy.replica]
     return [node for node in nodes if node.address in names]
+
+
+def ask(
+    sessions: type[SessionStore], key: str, server: str, command: bytes, body: bytes = b""
+) -> Reply:
+    """
+    Send one server a command about a session, past the engine. `%b` stands for what it is filed
+    under there.
+    """
+    store = store_of(sessions)
+    name = store._place(sessions.storage_id(key) or "").key
+    (node,) = [node for node in store.nodes if node.name == server]
+    (reply,) = exchange([Request(node, name, command % name, body)])
+    assert reply is not None
+    return reply
 
 
 def await_recovery(sessions: type[SessionStore], key: str) -> None:

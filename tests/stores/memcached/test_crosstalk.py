@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.memcached.connection import Connection, get_command
+from django_distsession.stores.memcached.connection import Connection
 from testproject.servers import MemcachedNode
 
-from .conftest import contents, store_of, stored
+from .conftest import GET, ask, contents, store_of, stored
 
 # What a server does about a request, given its connection and the reply that would be right.
 Answer = Callable[[Any, bytes], None]
@@ -285,12 +285,8 @@ def test_a_read_interrupted_half_way_does_not_go_on_in_the_next(
 def test_an_empty_value_is_read_to_its_end(use: Any, nodes: list[MemcachedNode]) -> None:
     sessions = use(nodes[:1])
     key = stored(sessions, a=1)
-    store = store_of(sessions)
-    name = store._place(sessions.storage_id(key) or "").key
-    connection = store.nodes[0].acquire()
-    assert connection is not None
-    connection.send(name, b"ms %b 0 T99" % name, b"\r\n")
-    connection.receive()
+    server = nodes[0].address
+    ask(sessions, key, server, b"ms %b 0 T99", b"\r\n")
 
     class Socket:
         """
@@ -312,14 +308,11 @@ def test_an_empty_value_is_read_to_its_end(use: Any, nodes: list[MemcachedNode])
                 given, self.rest = self.rest, b""
             return given
 
-    real = connection.sock
-    connection.sock = Socket(real)  # type: ignore[assignment]
+    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    connection.sock = Socket(connection.sock)  # type: ignore[assignment]
     for _ in range(2):
-        connection.send(name, get_command(name))
-        reply = connection.receive()
+        reply = ask(sessions, key, server, GET)
         assert (reply.status, reply.value) == (b"VA", b"")
-    connection.sock = real
-    store.nodes[0].release(connection)
 
 
 def test_what_memcached_says_unasked_of_a_stale_item_does_no_harm(
@@ -327,13 +320,7 @@ def test_what_memcached_says_unasked_of_a_stale_item_does_no_harm(
 ) -> None:
     sessions = use(nodes[:1])
     key = stored(sessions, a=1)
-    store = store_of(sessions)
-    name = store._place(sessions.storage_id(key) or "").key
-    connection = store.nodes[0].acquire()
-    assert connection is not None
-    connection.send(name, b"md %b I T99" % name)
-    connection.receive()
-    store.nodes[0].release(connection)
+    ask(sessions, key, nodes[0].address, b"md %b I T99")
     for _ in range(2):
         assert contents(sessions, key) == {"a": 1}
     assert all(server["up"] for server in sessions.status())

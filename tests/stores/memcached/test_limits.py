@@ -21,7 +21,7 @@ from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
 from testproject.servers import MemcachedNode
 
-from .conftest import contents, copies, holders, store_of, stored
+from .conftest import ask, contents, copies, holders, store_of, stored
 
 DAY = 24 * 3600
 
@@ -202,13 +202,7 @@ def test_clocks_that_disagree_end_no_session_early(
     late.save()
     # Copies that were put together by that server live on elsewhere, too.
     victim = holders(sessions, key, nodes)[0]
-    (node,) = [one for one in store_of(sessions).nodes if one.name == victim.address]
-    connection = node.acquire()
-    assert connection is not None
-    cache_key = store_of(sessions)._place(sessions.storage_id(key) or "").key
-    connection.send(cache_key, b"md %b" % cache_key)
-    connection.receive()
-    node.release(connection)
+    ask(sessions, key, victim.address, b"md %b")
     assert contents(sessions, key)["b"] == 2
     monkeypatch.undo()
     assert contents(sessions, key)["b"] == 2

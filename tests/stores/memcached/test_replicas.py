@@ -11,11 +11,9 @@ import pytest
 from django_distsession.backends import changes
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.memcached.connection import get_command
-from django_distsession.stores.memcached.exchange import Request, exchange
 from testproject.servers import MemcachedNode
 
-from .conftest import await_recovery, contents, copies, holders, store_of, stored
+from .conftest import GET, ask, await_recovery, contents, copies, holders, store_of, stored
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "replace"])
@@ -81,40 +79,20 @@ def test_a_newer_format_is_neither_read_nor_overwritten(
     key = stored(sessions, a=1)
     loaded = sessions(key)
     loaded["b"] = 1
-    store = store_of(sessions)
-    cache_key = store._place(sessions.storage_id(key) or "").key
-    newer = b"dS\xff and something else"
-    connection = store.nodes[0].acquire()
-    assert connection is not None
-    connection.send(cache_key, b"ms %b %d T99" % (cache_key, len(newer)), newer + b"\r\n")
-    connection.receive()
-    store.nodes[0].release(connection)
+    newer, server = b"dS\xff and something else", nodes[0].address
+    ask(sessions, key, server, b"ms %%b %d T99" % len(newer), newer + b"\r\n")
     for attempt in (lambda: contents(sessions, key), loaded.save):
         with pytest.raises(StoreUnavailable, match="newer version"):
             attempt()
-    connection = store.nodes[0].acquire()
-    assert connection is not None
-    connection.send(cache_key, get_command(cache_key))
-    assert connection.receive().value == newer
-    store.nodes[0].release(connection)
-    assert copies(sessions, key)[store.nodes[0].name] == "unavailable"
+    assert ask(sessions, key, server, GET).value == newer
+    assert copies(sessions, key)[server] == "unavailable"
 
 
 def remaining(sessions: Any, node: MemcachedNode, key: str) -> int:
     """
     Return for how many seconds more a server keeps a session, by its own clock.
     """
-    store = store_of(sessions)
-    cache_key = store._place(sessions.storage_id(key) or "").key
-    (reply,) = exchange(
-        [
-            Request(one, cache_key, get_command(cache_key))
-            for one in store.nodes
-            if one.name == node.address
-        ]
-    )
-    assert reply is not None
-    return reply.ttl
+    return ask(sessions, key, node.address, GET).ttl
 
 
 def test_a_copy_with_a_longer_life_that_a_node_slept_with_does_not_come_back(
