@@ -27,20 +27,19 @@ class Opened:
         data: bytes,
         expires_at: int,
         unpack: Callable[[], State],
-        state: State | None = None,
     ) -> None:
         self.values = values
         self.data = data
         self.expires_at = expires_at
         self._unpack = unpack
-        self._state = state
+        self._state: State | None = None
 
     @classmethod
     def of(cls, state: State, data: bytes) -> Opened:
         """
         Return what the payload of a state says whose values are serialised in `data`.
         """
-        return cls(state.values, data, state.expires_at, lambda: state, state)
+        return cls(state.values, data, state.expires_at, lambda: state)
 
     @property
     def state(self) -> State:

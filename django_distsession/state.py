@@ -158,8 +158,7 @@ def next_state(
     known = base.stamps
     stamps = {key: stamp if key in changed or key not in known else known[key] for key in values}
     removed = {key: at for key, at in base.removed.items() if key not in values}
-    if base.values.keys() != values.keys():
-        removed |= {key: stamp for key in base.values if key not in values}
+    removed |= {key: stamp for key in base.values if key not in values}
     state = State(values, stamps, base.created_at, expires_at, stamp, removed, base.cleared)
     return _forget_removed(state, tag) if len(removed) > MAX_REMOVED else state
 

@@ -21,7 +21,6 @@ from django.contrib.sessions.backends.base import (
 from django.utils.crypto import get_random_string
 
 from .. import version_cookie
-from ..codecs import Codec
 from ..exceptions import StoreUnavailable
 from ..opened import Opened
 from ..state import State, first_state, merge, new_tag
@@ -101,7 +100,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
-        if self.unavailable and self._drops_changes():
+        if self._drops_changes():
             return {}
         try:
             loaded = self._read()
@@ -401,7 +400,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
                 _pause(attempt)
             else:
                 if attempt:
-                    self._show(state, seen, change, codec)
+                    self._show(state, seen, change)
                 return
 
     def _replace(self, storage_id: str, opened: Opened, loaded: Loaded) -> Loaded:
@@ -426,14 +425,14 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         lifetime = max(expires_at - _now(), 0)
         return max(1, min(self._shared.settings.touch_interval, lifetime // TOUCH_FRACTION))
 
-    def _show(self, state: State, seen: State, change: Change, codec: Codec) -> None:
+    def _show(self, state: State, seen: State, change: Change) -> None:
         """
         Bring the session dict up to what was stored, so that it shows what others changed.
 
         Values that this request set or that did not change stay the same objects, since its code
         may hold on to them.
         """
-        shown = self._session_cache
+        codec, shown = self._shared.records.codec, self._session_cache
         for key in [key for key in shown if key not in state.values]:
             del shown[key]
         for key, stamp in state.stamps.items():

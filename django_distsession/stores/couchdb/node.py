@@ -59,7 +59,6 @@ class Node:
         # Whether the last failure took as long as a time-out.
         self.hung = False
         self.cookie: str | None = None
-        self.cookie_lock = threading.Lock()
         self._pool_size = pool_size
         self._retry_after = retry_after
         self._tls = tls
@@ -67,7 +66,7 @@ class Node:
 
     def start_anew(self) -> None:
         """
-        Close all connections, and forget how the node was doing.
+        Forget all connections, and how the node was doing.
         """
         # The sockets of the pool before close as it is forgotten.
         self.health = Health(self._retry_after)

@@ -57,10 +57,10 @@ def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
     if not records:
         return None
     first = records[0]
-    # Until when a copy that some other server slept with may live.
-    longest = max(record.gone_by for record in records)
     if all(_are_same(first, record) for record in records[1:]):
         return max(records, key=lambda record: (record.held_until, -record.expires_at))
+    # Until when a copy that some other server slept with may live.
+    longest = max(record.gone_by for record in records)
     ended = [record for record in records if record.ended]
     if ended:
         return max(ended, key=lambda record: record.expires_at).holding(longest)

@@ -29,7 +29,7 @@ LONGEST_RELATIVE_TTL = 30 * 24 * 3600
 LATEST_ABSOLUTE_TTL = 2**31 - 1
 
 # No time is later: the largest integer that CouchDB's JavaScript keeps exact.
-LATEST = 2**53 - 1
+LATEST_TIME = 2**53 - 1
 
 # Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
 CLOCK_SKEW = 300
@@ -79,7 +79,7 @@ def pack(of: bytes, record: Record) -> bytes:
 
 def _seconds(time: int) -> int:
     # Whatever a damaged record says fits.
-    return min(max(time, 0), LATEST)
+    return min(max(time, 0), LATEST_TIME)
 
 
 def unpack(of: bytes, value: bytes) -> Record:
