@@ -4,8 +4,8 @@ Payload codecs: how a state becomes bytes, and how those bytes are kept from bei
 A payload is bound to a context (storage id and version), so that a record copied to another
 session, or a reply that belongs to another request, never decodes.
 
-Layout of what is sealed: `HEAD`, then, compressed where that pays, the stamps as JSON, the session
-dict as `SESSION_SERIALIZER` writes it and, if there are any, the removed keys.
+Layout of what is sealed: `HEAD`, then, compressed where that pays, the stamps (see `packing`), the
+session dict as `SESSION_SERIALIZER` writes it and, if there are any, the removed keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from functools import partial
+from itertools import starmap
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -27,19 +27,21 @@ from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from .opened import Opened
-from .stamps import pack_stamps, unpack_stamps
+from .packing import pack_stamps, unpack_stamps
+from .stamps import Stamp
 from .state import State
 
 # Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
 COMPRESS_FROM = 4096
-PLAIN, DEFLATED = 0, 1
+# Beside the flags of `packing`.
+DEFLATED = 1
 
-# The flag, created_at, expires_at, and the lengths of the stamps and of the session dict.
+# The flags, created_at, expires_at, and the lengths of the stamps and of the session dict.
 HEAD = struct.Struct("!BqqII")
 
 # Kept, since `json.dumps` makes a new encoder for each call that sets separators.
 to_json = json.JSONEncoder(separators=(",", ":")).encode
-from_json = json.JSONDecoder().decode
+decoder = json.JSONDecoder()
 
 
 class BadPayload(Exception):
@@ -73,7 +75,10 @@ class QuickJSONSerializer(JSONSerializer):
         """
         As Django's.
         """
-        return from_json(data.decode("latin-1"))
+        text = data.decode("latin-1")
+        values, end = decoder.raw_decode(text)
+        # `decode` would also look for white space around, of which there is none.
+        return values if end == len(text) else decoder.decode(text)
 
 
 class Codec(ABC):
@@ -125,17 +130,17 @@ class Codec(ABC):
         """
         Return the payload of a state whose values are serialised in `data`.
         """
-        stamps, removed = pack_stamps(state)
-        packed_stamps = to_json(stamps).encode()
-        body = packed_stamps + data
-        if removed:
-            body += self.dumps(removed)
-        flag = PLAIN
+        # Not every serializer keeps the order of the keys, by which stamps go.
+        order = state.values if self.is_tree else self.loads(data)
+        flags, stamps = pack_stamps(state, order)
+        body = stamps + data
+        if state.removed:
+            body += self.dumps({key: number for number, key in enumerate(state.removed)})
         if len(body) > COMPRESS_FROM:
             deflated = zlib.compress(body)
             if len(deflated) < len(body):
-                flag, body = DEFLATED, deflated
-        head = HEAD.pack(flag, state.created_at, state.expires_at, len(packed_stamps), len(data))
+                flags, body = flags | DEFLATED, deflated
+        head = HEAD.pack(flags, state.created_at, state.expires_at, len(stamps), len(data))
         return self.seal(context, head + body)
 
     def decode(self, context: bytes, payload: bytes) -> Opened:
@@ -154,22 +159,20 @@ class Codec(ABC):
         return opened
 
     def _unpack(self, content: bytes) -> Opened:
-        flag, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
+        flags, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
         body = content[HEAD.size :]
-        if flag == DEFLATED:
+        if flags & DEFLATED:
             body = zlib.decompress(body)
         data_end = stamps_size + data_size
         data = body[stamps_size:data_end]
         values = self.loads(data)
-        packed, rest = body[:stamps_size], body[data_end:]
-        unpack = partial(self._unpack_state, packed, values, rest, created_at, expires_at)
-        return Opened(values, data, expires_at, unpack)
 
-    def _unpack_state(
-        self, packed: bytes, values: dict[Any, Any], rest: bytes, created_at: int, expires_at: int
-    ) -> State:
-        stamps, removed = from_json(packed.decode()), self.loads(rest) if rest else {}
-        return unpack_stamps(stamps, values, removed, created_at, expires_at)
+        def make_state() -> State:
+            removed = self.loads(body[data_end:]) if len(body) > data_end else {}
+            stamps = body[:stamps_size]
+            return unpack_stamps(flags, stamps, values, removed, created_at, expires_at)
+
+        return Opened(values, data, expires_at, make_state)
 
 
 def secret_keys() -> Iterator[str | bytes]:
@@ -294,15 +297,17 @@ class JSONCodec(Codec):
         Return `{"data": the session dict, "stamps": …}`, with stamps by key and not by position:
         a server may reorder the keys of an object.
         """
-        (merged, cleared, flat, indices), removed = pack_stamps(state)
+        used = [state.saved, *state.stamps.values(), *state.removed.values(), state.cleared]
+        table = list(dict.fromkeys(used))
+        places = {stamp: place for place, stamp in enumerate(table)}
         stamps = {
             "created_at": state.created_at,
             "expires_at": state.expires_at,
-            "merged": merged,
-            "cleared": cleared,
-            "table": flat,
-            "keys": dict(zip(state.values, indices, strict=True)),
-            "removed": removed,
+            "merged": state.merged,
+            "cleared": places[state.cleared],
+            "table": table,
+            "keys": {key: places[stamp] for key, stamp in state.stamps.items()},
+            "removed": {key: places[stamp] for key, stamp in state.removed.items()},
         }
         return b'{"data":%b,"stamps":%b}' % (
             data,
@@ -318,18 +323,18 @@ class JSONCodec(Codec):
             values, stamps = document["data"], document["stamps"]
             if not isinstance(values, dict):
                 raise BadPayload("The session is not a dict.")
-            packed = [
-                stamps.get("merged", 0),
-                stamps["cleared"],
-                stamps["table"],
-                [stamps["keys"].get(key, 0) for key in values],
-            ]
-            state = unpack_stamps(
-                packed, values, stamps["removed"], stamps["created_at"], stamps["expires_at"]
+            table, places = list(starmap(Stamp, stamps["table"])), stamps["keys"]
+            state = State(
+                values,
+                {key: table[places.get(key, 0)] for key in values},
+                stamps["created_at"],
+                stamps["expires_at"],
+                table[0],
+                {key: table[place] for key, place in stamps["removed"].items()},
+                table[stamps["cleared"]],
+                # If these are not quite the keys that that save wrote, it goes not by its name.
+                merged=stamps["merged"] or values.keys() != places.keys(),
             )
-            if values.keys() != stamps["keys"].keys():
-                # Not quite what that save wrote, so not by its name.
-                state = state._replace(merged=True)
             return Opened.of(state, self.dumps(values))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise BadPayload("The payload cannot be read.") from error

@@ -16,26 +16,14 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from .stamps import NEVER, Stamp, Stamps
+
 # A removed key has to be remembered, lest an old copy bring it back. Past this many, the older
 # half is folded into `State.cleared`.
 MAX_REMOVED = 32
 
 TAG_BYTES = 6
 
-
-class Stamp(NamedTuple):
-    """
-    A Lamport time: when a save happened, as far as the saves that it knew of are concerned.
-
-    generation: one more than the highest that the save had seen.
-    tag: 8 random characters, so that two saves of one generation differ and have an order.
-    """
-
-    generation: int
-    tag: str
-
-
-NEVER = Stamp(0, "")
 
 # No save stamps higher, so a version alone tells that nothing follows. 2**53 - 1 is the largest
 # integer that CouchDB's JavaScript keeps exact.
@@ -129,7 +117,7 @@ def first_state(
     """
     stamp = Stamp(after + 1, tag)
     cleared = stamp if after else NEVER
-    stamps = dict.fromkeys(values, stamp)
+    stamps = Stamps.of(stamp, dict.fromkeys(values, stamp))
     return State(values, stamps, created_at, expires_at, stamp, cleared=cleared)
 
 
@@ -153,12 +141,11 @@ def next_state(
     """
     stamp = Stamp(base.saved.generation + 1, tag)
     if cleared:
-        stamps = dict.fromkeys(values, stamp)
+        stamps = Stamps.of(stamp, dict.fromkeys(values, stamp))
         return State(values, stamps, base.created_at, expires_at, stamp, cleared=stamp)
-    known = base.stamps
-    stamps = {key: stamp if key in changed or key not in known else known[key] for key in values}
+    stamps = Stamps.of(base.saved, base.stamps).after(stamp, values, changed)
     removed = {key: at for key, at in base.removed.items() if key not in values}
-    removed |= {key: stamp for key in base.values if key not in values}
+    removed |= dict.fromkeys(base.values.keys() - values.keys(), stamp)
     state = State(values, stamps, base.created_at, expires_at, stamp, removed, base.cleared)
     return _forget_removed(state, tag) if len(removed) > MAX_REMOVED else state
 
@@ -175,7 +162,7 @@ def _forget_removed(state: State, tag: str) -> State:
     floor = min(generations[len(generations) // 2] + 1, state.saved.generation - 1)
     cleared = max(state.cleared, Stamp(floor, ""))
     # No tag of a save sorts as low.
-    restamped = Stamp(cleared.generation, f"!{tag}")
+    restamped = Stamp(cleared.generation, f"!{tag[1:]}")
     return State(
         state.values,
         {key: at if at >= cleared else restamped for key, at in state.stamps.items()},

@@ -5,6 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
+from django.contrib.sessions.serializers import JSONSerializer
 
 from django_distsession.codecs import (
     COMPRESS_FROM,
@@ -15,6 +16,7 @@ from django_distsession.codecs import (
     JSONCodec,
     SignedCodec,
 )
+from django_distsession.packing import pack_stamps
 from django_distsession.state import State, first_state, merge, next_state
 
 CONTEXT = b"id\n1 tag\n"
@@ -121,6 +123,23 @@ def test_other_serializers_serve_too(settings: Any) -> None:
     assert SignedCodec().decode(CONTEXT, encode(SignedCodec(), state)).state == state
 
 
+class TidySerializer(JSONSerializer):
+    """
+    Writes what Django's does, in the order of the alphabet.
+    """
+
+    def dumps(self, obj: Any) -> bytes:
+        return json.dumps(obj, sort_keys=True).encode()
+
+
+def test_a_serializer_may_put_keys_in_an_order_of_its_own(settings: Any) -> None:
+    settings.SESSION_SERIALIZER = f"{__name__}.TidySerializer"
+    state = first_state({"z": 1, "m": 1, "k": 1, "j": 1}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {"z": 2, "m": 1, "a": 2}, changed={"z", "a"}, expires_at=3, tag="u")
+    state = next_state(state, {"z": 2, "m": 1}, changed=(), expires_at=3, tag="v")
+    assert SignedCodec().decode(CONTEXT, encode(SignedCodec(), state)).state == state
+
+
 def test_json_is_kept_as_json() -> None:
     document = json.loads(encode(JSONCodec(), full_state()))
     assert document["data"] == {"b": 2, "10": 1, "9": 0}
@@ -145,7 +164,7 @@ def test_json_that_a_server_put_in_another_order_keeps_its_stamps() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":[1,"t"],'
+        b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":[[1,"t"]],'
         b'"keys":{},"removed":{}}}',
         b"",
         b"[]",
@@ -162,7 +181,8 @@ def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
 
 def test_a_session_that_is_no_dict_is_refused() -> None:
     codec = SignedCodec()
-    stamps, data = b'[0,0,[1,"t"],[0]]', b"[7]"
+    _, stamps = pack_stamps(first_state({}, created_at=1, expires_at=2, tag="t"), ())
+    data = b"[7]"
     head = HEAD.pack(0, 1, 2, len(stamps), len(data))
     payload = codec.seal(CONTEXT, head + stamps + data)
     with pytest.raises(BadPayload):

@@ -18,7 +18,8 @@ from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.opened import Opened
-from django_distsession.state import Stamp, first_state, next_state
+from django_distsession.stamps import Stamp
+from django_distsession.state import first_state, next_state
 from django_distsession.stores.base import Record, Store
 from tests.conftest import stored
 

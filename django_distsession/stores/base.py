@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..exceptions import StoreError
-from ..state import ENDED_GENERATION, Stamp
+from ..stamps import Stamp
+from ..state import ENDED_GENERATION
 
 
 class Record(NamedTuple):

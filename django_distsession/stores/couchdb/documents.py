@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any
 
-from ...state import Stamp
+from ...stamps import Stamp
 from ..base import Record
 
 TYPE = "session"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 
-from ...state import Stamp
+from ...stamps import Stamp
 from ..base import Record
 
 MAGIC = b"dS"

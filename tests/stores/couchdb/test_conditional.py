@@ -13,7 +13,7 @@ from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.state import Stamp
+from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Found, Record
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING

@@ -18,7 +18,7 @@ from django_distsession.exceptions import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from django_distsession.state import Stamp
+from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Record
 from django_distsession.stores.couchdb.designs import bundled_designs
 from tests.stores.couchdb.conftest import storage_id, stored

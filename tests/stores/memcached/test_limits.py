@@ -13,7 +13,7 @@ import pytest
 
 from django_distsession.backends import base
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
-from django_distsession.state import Stamp
+from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import MemcachedStore, wire
 from django_distsession.stores.memcached import store as store_module
