@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge
 from .connection import FAILURES, ITEM_OVERHEAD, Connection, Refused, Reply
@@ -18,40 +17,32 @@ from .node import Node
 # A second server that hangs must not cost a second time-out.
 GRACE = 0.005
 
+# A server, and the line of the meta protocol that it is sent.
+Command = tuple[Node, bytes]
 
-class Request(NamedTuple):
+
+def exchange(key: bytes, commands: Sequence[Command], body: bytes = b"") -> list[Reply | None]:
     """
-    command: the line of the meta protocol. body: what follows it.
+    Return the replies in the order of the commands, None for each server that did not do as asked.
+
+    key: what all commands are about. body: what follows each of them.
+
+    `RecordTooLarge` before anything is sent if one of the servers would refuse the body.
     """
-
-    node: Node
-    key: bytes
-    command: bytes
-    body: bytes = b""
-
-
-def exchange(requests: Sequence[Request]) -> list[Reply | None]:
-    """
-    Return the replies in the order of the requests, None for each server that did not do as asked.
-
-    requests: the same of every server, or none with a body.
-
-    `RecordTooLarge` before anything is sent if one of the servers would refuse the value.
-    """
-    # One place per request; None where there is no connection, or no longer one to wait for.
+    # One place per command; None where there is no connection, or no longer one to wait for.
     open_: list[Connection | None] = []
     try:
-        for request in requests:
-            open_.append(_connect(request.node))
-        if requests and requests[0].body:
-            _check_sizes(requests, open_)
+        for node, _ in commands:
+            open_.append(_connect(node))
+        if body:
+            _check_sizes(key, commands, body, open_)
         started = time.monotonic()
-        _send(requests, open_)
-        return _receive(requests, open_, started)
+        _send(key, commands, body, open_)
+        return _receive(commands, open_, started)
     except BaseException:
-        for request, connection in zip(requests, open_, strict=False):
+        for (node, _), connection in zip(commands, open_, strict=False):
             if connection is not None:
-                request.node.discard(connection)
+                node.discard(connection)
         raise
 
 
@@ -65,30 +56,33 @@ def _connect(node: Node) -> Connection | None:
         return None
 
 
-def _check_sizes(requests: Sequence[Request], open_: list[Connection | None]) -> None:
-    for request, connection in zip(requests, open_, strict=True):
-        if connection is None:
-            continue
-        # Without the line's end.
-        size = len(request.body) - 2
-        if size + len(request.key) + ITEM_OVERHEAD > connection.item_limit:
-            _release_unused(requests, open_)
-            raise RecordTooLarge(size, connection.item_limit, f"memcached at {request.node.name}")
+def _check_sizes(
+    key: bytes, commands: Sequence[Command], body: bytes, open_: list[Connection | None]
+) -> None:
+    # Without the line's end.
+    size = len(body) - 2
+    needed = size + len(key) + ITEM_OVERHEAD
+    for (node, _), connection in zip(commands, open_, strict=True):
+        if connection is not None and needed > connection.item_limit:
+            _release_unused(commands, open_)
+            raise RecordTooLarge(size, connection.item_limit, f"memcached at {node.name}")
 
 
-def _release_unused(requests: Sequence[Request], open_: list[Connection | None]) -> None:
+def _release_unused(commands: Sequence[Command], open_: list[Connection | None]) -> None:
     # Nothing was sent yet, so all connections are as good as before.
     for position, connection in enumerate(open_):
         if connection is not None:
             open_[position] = None
-            requests[position].node.release(connection)
+            commands[position][0].release(connection)
 
 
-def _send(requests: Sequence[Request], open_: list[Connection | None]) -> None:
+def _send(
+    key: bytes, commands: Sequence[Command], body: bytes, open_: list[Connection | None]
+) -> None:
     for position, connection in enumerate(open_):
         if connection is None:
             continue
-        node, key, command, body = requests[position]
+        node, command = commands[position]
         try:
             connection.send(key, command, body)
         except FAILURES as error:
@@ -98,15 +92,15 @@ def _send(requests: Sequence[Request], open_: list[Connection | None]) -> None:
 
 
 def _receive(
-    requests: Sequence[Request], open_: list[Connection | None], started: float
+    commands: Sequence[Command], open_: list[Connection | None], started: float
 ) -> list[Reply | None]:
-    replies: list[Reply | None] = [None] * len(requests)
+    replies: list[Reply | None] = [None] * len(commands)
+    passed = time.monotonic() - started
     for position, connection in enumerate(open_):
         if connection is None:
             continue
-        node = requests[position].node
+        node = commands[position][0]
         # All share one deadline, whatever order their replies are read in.
-        passed = time.monotonic() - started
         is_late = passed > GRACE
         try:
             if is_late:
@@ -125,4 +119,5 @@ def _receive(
         else:
             open_[position] = None
             node.release(connection, time.monotonic() - started)
+        passed = time.monotonic() - started
     return replies

@@ -30,7 +30,7 @@ from .connection import (
     parse_server,
     set_command,
 )
-from .exchange import Request, exchange
+from .exchange import exchange
 from .listing import Listing
 from .node import Node
 from .placement import Placement
@@ -175,11 +175,8 @@ class MemcachedStore(CacheStore):
         key = self._place(storage_id).key
         tokens: Tokens = token
         replies = exchange(
-            [
-                Request(node, key, delete_command(key, _condition(cas)))
-                for node, cas in tokens.items()
-                if cas
-            ]
+            key,
+            [(node, delete_command(key, _condition(cas))) for node, cas in tokens.items() if cas],
         )
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
@@ -275,9 +272,8 @@ class MemcachedStore(CacheStore):
         raise StoreUnavailable("A session in memcached kept changing while it was read.")
 
     def _ask(self, nodes: Sequence[Node], place: Place) -> list[Reply | None]:
-        key = place.key
-        command = get_command(key)
-        return exchange([Request(node, key, command) for node in nodes])
+        command = get_command(place.key)
+        return exchange(place.key, [(node, command) for node in nodes])
 
     def _what_is_held(
         self, place: Place, nodes: Sequence[Node], replies: Sequence[Reply | None]
@@ -388,14 +384,14 @@ class MemcachedStore(CacheStore):
         repair: bool = False,
         ttl: int | None = None,
     ) -> list[Reply | None]:
-        key = place.key
         value = wire.pack(place.fingerprint, record)
         if ttl is None:
             ttl = wire.ttl(record.gone_by, self._clock())
-        command = set_command(key, value, ttl)
-        body = value + b"\r\n"
+        command = set_command(place.key, value, ttl)
         replies = exchange(
-            [Request(node, key, command + condition, body) for node, condition in conditions]
+            place.key,
+            [(node, command + condition) for node, condition in conditions],
+            value + b"\r\n",
         )
         for (node, _), reply in zip(conditions, replies, strict=True):
             node.count_write(reply is not None, reply is not None and reply.status == b"HD", repair)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django_distsession.stores.memcached.connection import Reply
-from django_distsession.stores.memcached.exchange import Request
+from django_distsession.stores.memcached.exchange import Command
 from django_distsession.stores.memcached.node import Node
 
 TTL = 14 * 24 * 3600
@@ -22,6 +23,15 @@ class Crash(BaseException):
     """
     The process that was in the middle of an exchange is gone.
     """
+
+
+class Request(NamedTuple):
+    """
+    A line of the meta protocol, and what follows it.
+    """
+
+    command: bytes
+    body: bytes
 
 
 @dataclass
@@ -82,16 +92,18 @@ class Cluster:
     interruption: Callable[[], None] | None = None
     owners: dict[Node, int] = field(default_factory=dict)
 
-    def exchange(self, requests: Sequence[Request]) -> list[Reply | None]:
+    def exchange(
+        self, key: bytes, commands: Sequence[Command], body: bytes = b""
+    ) -> list[Reply | None]:
         """
         Stand in for the function of this name.
         """
         replies: list[Reply | None] = []
-        for position, request in enumerate(requests):
+        for position, (node, command) in enumerate(commands):
             if position == 1 and self.interruption:
                 interruption, self.interruption = self.interruption, None
                 interruption()
-            replies.append(self._send(request))
+            replies.append(self._send(node, Request(command, body)))
             if self.crash_after is not None:
                 self.crash_after -= 1
                 if self.crash_after < 0:
@@ -99,9 +111,9 @@ class Cluster:
                     raise Crash
         return replies
 
-    def _send(self, request: Request) -> Reply | None:
-        server = self.servers[request.node.name]
-        owner = (self.owners[request.node], server.name)
+    def _send(self, node: Node, request: Request) -> Reply | None:
+        server = self.servers[node.name]
+        owner = (self.owners[node], server.name)
         if owner in self.passed_by:
             return None
         if server.condition == "up":

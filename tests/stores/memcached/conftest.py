@@ -13,7 +13,7 @@ import pytest
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.stores.memcached import MemcachedStore
 from django_distsession.stores.memcached.connection import Reply, get_command
-from django_distsession.stores.memcached.exchange import Request, exchange
+from django_distsession.stores.memcached.exchange import exchange
 from testproject.servers import MemcachedNode, memcached_nodes
 
 # Asks for a value, its cas token and its remaining time.
@@ -98,7 +98,7 @@ def ask(
     store = store_of(sessions)
     name = store._place(sessions.storage_id(key) or "").key
     (node,) = [node for node in store.nodes if node.name == server]
-    (reply,) = exchange([Request(node, name, command % name, body)])
+    (reply,) = exchange(name, [(node, command % name)], body)
     assert reply is not None
     return reply
 

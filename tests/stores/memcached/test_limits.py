@@ -287,10 +287,10 @@ def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
     assert before is not None
     first = store_of(sessions).nodes[0].name
 
-    def first_counts_late(requests: Any) -> Any:
+    def first_counts_late(key: bytes, commands: Any) -> Any:
         return [
-            reply and reply._replace(ttl=reply.ttl + 1000 * (request.node.name == first))
-            for request, reply in zip(requests, exchange(requests), strict=True)
+            reply and reply._replace(ttl=reply.ttl + 1000 * (node.name == first))
+            for (node, _), reply in zip(commands, exchange(key, commands), strict=True)
         ]
 
     monkeypatch.setattr(store_module, "exchange", first_counts_late)
