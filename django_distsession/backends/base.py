@@ -27,7 +27,7 @@ from ..state import State, first_state, merge, new_tag
 from ..stores.base import Conflict, Found, Record, Token
 from . import inspection
 from .changes import Change, find_change
-from .lending import Lending
+from .lending import EVERYTHING, Lending
 from .outages import MeetsOutages
 from .sharing import SharesEngine
 from .threads import in_thread
@@ -414,8 +414,8 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if self._was_cleared:
             return Change(dict(values), (), cleared=True)
         codec = self._shared.records.codec
-        may_have_changed = self._may_have_changed if codec.is_tree else _always
-        return find_change(codec, loaded.opened, values, data, may_have_changed)
+        lent = self._lent if codec.is_tree else EVERYTHING
+        return find_change(codec, loaded.opened, values, data, lent)
 
     def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
         return expires_at - loaded.opened.expires_at >= self._touch_interval(expires_at)
@@ -442,10 +442,6 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
             # One that was only stamped anew is the same.
             if key not in shown or codec.dumps({"": shown[key]}) != codec.dumps({"": value}):
                 shown[key] = value
-
-
-def _always(key: Any) -> bool:
-    return True
 
 
 def _now() -> int:

@@ -5,13 +5,14 @@ What a request changed in a session, so that it can be applied to whatever the s
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any, NamedTuple
 
 from ..codecs import Codec
 from ..opened import Opened
 from ..state import State, new_tag, next_state
 
+ABSENT = object()
 # Cannot change in place, so comparing with the loaded value tells all.
 ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
 
@@ -58,13 +59,13 @@ def find_change(
     base: Opened,
     values: Mapping[Any, Any],
     data: bytes,
-    may_have_changed: Callable[[Any], bool],
+    lent: Container[Any],
 ) -> Change:
     """
     Return what makes `values` of the values of `base`.
 
-    data: what `values` are serialised to. may_have_changed: tells, by key, whether an object that
-    was loaded may have changed in place; then it is compared with what `base.data` says.
+    data: what `values` are serialised to. lent: the keys of loaded objects that may have changed in
+    place; those are compared with what `base.data` says.
     """
     if data == base.data:
         return Change({}, ())
@@ -72,17 +73,19 @@ def find_change(
     changed: dict[Any, Any] = {}
     containers: dict[Any, Any] = {}
     for key, value in values.items():
-        if key not in before:
+        known = before.get(key, ABSENT)
+        if value is known and (type(value) in ATOMS or key not in lent):
+            continue
+        if known is ABSENT:
             changed[key] = value
         elif type(value) not in ATOMS:
-            if value is not before[key] or may_have_changed(key):
-                containers[key] = value
+            containers[key] = value
         # True == 1 == 1.0, but a session that says so is another session.
-        elif value is not before[key] and not _are_same_atom(value, before[key]):
+        elif not _are_same_atom(value, known):
             changed[key] = value
     if containers:
         changed |= _changed_containers(codec, codec.loads(base.data), containers)
-    return Change(changed, [key for key in before if key not in values])
+    return Change(changed, before.keys() - values.keys())
 
 
 def _changed_containers(

@@ -14,6 +14,23 @@ from django.contrib.sessions.backends.base import SessionBase
 OURS = f"{__name__.partition('.')[0]}."
 
 
+class Everything:
+    """
+    The set of all keys.
+    """
+
+    def __contains__(self, key: Any) -> bool:
+        return True
+
+    def add(self, key: Any) -> None:
+        """
+        Do nothing: it is in there.
+        """
+
+
+EVERYTHING = Everything()
+
+
 class Lending(SessionBase):
     """
     Keeps the books. What is not kept book of in detail counts as lending everything.
@@ -28,31 +45,29 @@ class Lending(SessionBase):
         # Under this name of ours nothing is lent.
         _load_session = SessionBase._get_session
 
-    _all_is_lent = False
+    _keeps_book = True
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
-        self._lent: set[Any] = set()
+        # Under which keys values were handed out.
+        self._lent: set[Any] | Everything = set() if self._keeps_book else EVERYTHING
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not all(load.__module__.startswith(OURS) for load in (cls.load, cls.aload)):
             # What a method of somebody else's does with the values, nobody knows.
-            cls._all_is_lent = True
-
-    def _may_have_changed(self, key: Any) -> bool:
-        return self._all_is_lent or key in self._lent
+            cls._keeps_book = False
 
     # Every other method of Django's goes through one of these two.
 
     def _get_session(self, no_load: bool = False) -> dict[Any, Any]:
-        self._all_is_lent = True
+        self._lent = EVERYTHING
         return self._load_session(no_load)
 
     _session = property(_get_session)
 
     async def _aget_session(self, no_load: bool = False) -> dict[Any, Any]:
-        self._all_is_lent = True
+        self._lent = EVERYTHING
         return await self._aload_session(no_load)
 
     async def _aload_session(self, no_load: bool = False) -> dict[Any, Any]:
