@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import starmap
 from typing import Any, Protocol
 
@@ -26,10 +26,9 @@ from django.contrib.sessions.serializers import JSONSerializer
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
-from .opened import Opened
-from .packing import pack_stamps, unpack_stamps
-from .stamps import Stamp
-from .state import State
+from .packing import MERGED, pack_stamps, unpack_stamps
+from .stamps import Stamp, Stamps
+from .state import NOTHING, State
 
 # Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
 COMPRESS_FROM = 4096
@@ -84,7 +83,13 @@ class QuickJSONSerializer(JSONSerializer):
 class Codec(ABC):
     """
     Encodes states. Subclasses say how bytes are sealed and opened.
+
+    dumps, loads: how a session dict becomes bytes, and back, as `SESSION_SERIALIZER` says. They
+    raise what it raises: `TypeError` where JSON cannot tell a value.
     """
+
+    dumps: Callable[[Mapping[Any, Any]], bytes]
+    loads: Callable[[bytes], Any]
 
     # Whether an altered payload is noticed before it reaches the serializer.
     authenticated = True
@@ -96,8 +101,12 @@ class Codec(ABC):
 
     def __init__(self) -> None:
         named = import_string(settings.SESSION_SERIALIZER)
-        self.serializer: Serializer = QuickJSONSerializer() if named is JSONSerializer else named()
         self.is_tree = named is JSONSerializer
+        self._serialize_by(QuickJSONSerializer() if self.is_tree else named())
+
+    def _serialize_by(self, serializer: Serializer) -> None:
+        # They are called so often that each detour counts.
+        self.dumps, self.loads = serializer.dumps, serializer.loads
 
     @abstractmethod
     def seal(self, context: bytes, content: bytes) -> bytes:
@@ -111,28 +120,14 @@ class Codec(ABC):
         Give back what was sealed. `BadPayload` if it is not what was sealed in this context.
         """
 
-    def dumps(self, values: Mapping[Any, Any]) -> bytes:
-        """
-        Serialise a session dict. Raises what the serializer raises, `TypeError` for JSON.
-        """
-        return self.serializer.dumps(values)
-
-    def loads(self, data: bytes) -> dict[Any, Any]:
-        """
-        Undo `dumps`.
-        """
-        values = self.serializer.loads(data)
-        if not isinstance(values, dict):
-            raise BadPayload("The session is not a dict.")
-        return values
-
     def encode(self, context: bytes, state: State, data: bytes) -> bytes:
         """
         Return the payload of a state whose values are serialised in `data`.
         """
-        # Not every serializer keeps the order of the keys, by which stamps go.
-        order = state.values if self.is_tree else self.loads(data)
-        flags, stamps = pack_stamps(state, order)
+        if not self.is_tree:
+            # Not every serializer keeps the order of the keys, by which stamps go.
+            state = state._replace(stamps=state.stamps.in_order(self.loads(data)))
+        flags, stamps = pack_stamps(state)
         body = stamps + data
         if state.removed:
             body += self.dumps({key: number for number, key in enumerate(state.removed)})
@@ -143,36 +138,37 @@ class Codec(ABC):
         head = HEAD.pack(flags, state.created_at, state.expires_at, len(stamps), len(data))
         return self.seal(context, head + body)
 
-    def decode(self, context: bytes, payload: bytes) -> Opened:
+    def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
-        Return what a payload says. `BadPayload` if that cannot be told.
+        Return the state of this version, and its values as they are serialised. `BadPayload` if
+        that cannot be told.
         """
         content = self.open(context, payload)
         try:
-            opened = self._unpack(content)
+            flags, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
+            body = content[HEAD.size :]
+            if flags & DEFLATED:
+                body = zlib.decompress(body)
+            data_end = stamps_size + data_size
+            data = body[stamps_size:data_end]
+            values = self.loads(data)
+            if not isinstance(values, dict):
+                raise TypeError("The session is not a dict.")
+            numbers = self.loads(body[data_end:]) if len(body) > data_end else NOTHING
+            packed = body[:stamps_size]
+            stamps, removed, cleared = unpack_stamps(flags, packed, values, numbers)
+            merged = flags & MERGED != 0
+            saved = stamps.latest if merged else version
+            state = State(
+                values, stamps, created_at, expires_at, saved, removed, cleared, merged=merged
+            )
             if not self.authenticated:
                 # Damage shows now, or else in the middle of a save.
-                _ = opened.state
+                _ = dict(state.stamps)
         except Exception as error:
             # Unpickling and the serializers of users may raise anything.
             raise BadPayload("The payload cannot be read.") from error
-        return opened
-
-    def _unpack(self, content: bytes) -> Opened:
-        flags, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
-        body = content[HEAD.size :]
-        if flags & DEFLATED:
-            body = zlib.decompress(body)
-        data_end = stamps_size + data_size
-        data = body[stamps_size:data_end]
-        values = self.loads(data)
-
-        def make_state() -> State:
-            removed = self.loads(body[data_end:]) if len(body) > data_end else {}
-            stamps = body[:stamps_size]
-            return unpack_stamps(flags, stamps, values, removed, created_at, expires_at)
-
-        return Opened(values, data, expires_at, make_state)
+        return state, data
 
 
 def secret_keys() -> Iterator[str | bytes]:
@@ -278,7 +274,7 @@ class JSONCodec(Codec):
     is_tree = True
 
     def __init__(self) -> None:
-        self.serializer = QuickJSONSerializer()
+        self._serialize_by(QuickJSONSerializer())
 
     def seal(self, context: bytes, content: bytes) -> bytes:
         """
@@ -314,7 +310,7 @@ class JSONCodec(Codec):
             to_json(stamps).encode(),
         )
 
-    def decode(self, context: bytes, payload: bytes) -> Opened:
+    def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
         Undo `encode`. A key that was put there by other means counts as written by the last save.
         """
@@ -324,9 +320,10 @@ class JSONCodec(Codec):
             if not isinstance(values, dict):
                 raise BadPayload("The session is not a dict.")
             table, places = list(starmap(Stamp, stamps["table"])), stamps["keys"]
+            known = {key: table[places.get(key, 0)] for key in values}
             state = State(
                 values,
-                {key: table[places.get(key, 0)] for key in values},
+                Stamps.of(table[0], known),
                 stamps["created_at"],
                 stamps["expires_at"],
                 table[0],
@@ -335,6 +332,6 @@ class JSONCodec(Codec):
                 # If these are not quite the keys that that save wrote, it goes not by its name.
                 merged=stamps["merged"] or values.keys() != places.keys(),
             )
-            return Opened.of(state, self.dumps(values))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            return state, self.dumps(values)
+        except (LookupError, ValueError, TypeError, AttributeError, struct.error) as error:
             raise BadPayload("The payload cannot be read.") from error

@@ -5,9 +5,8 @@ When saves happened: Lamport time-stamps, and which of them wrote which key.
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, MutableSequence, Sequence
+from typing import Any, NamedTuple
 
 # Generation and tag.
 PACKED = struct.Struct("!Q8s")
@@ -42,28 +41,27 @@ class Stamp(NamedTuple):
 
 NEVER = Stamp(0, "")
 
-# For each key, where its stamp stands. Nearly always there are few enough for a byte each.
-Slots: TypeAlias = "bytearray | array[int]"
-# What stands for none, by the size of a slot.
-NONE = {1: 2**8 - 1, 4: 2**32 - 1}
+# Nearly always there are few enough stamps for a byte to say which one is meant.
+MOST_IN_A_BYTE = 2**8 - 1
+WIDE = 4
 
 
 class Stamps(Mapping[Any, Stamp]):
     """
-    For each key the stamp of the save that wrote it, as small as it travels.
+    For each key the stamp of the save that wrote it, packed as it travels.
 
-    Few saves write a typical session's keys, so each stamp is kept once. order: the keys. table:
-    the stamps, packed. slots: for each key, in order, where its stamp stands in the table. latest:
-    where that of the latest save stands, whether or not it wrote a key.
+    Few saves write a typical session's keys, so each stamp is kept once. packed: the stamps; then
+    for each key, in order, at which place its own stands among them; then at which place that of
+    the latest save stands, whether or not it wrote a key. wide: whether a place takes four bytes
+    instead of one.
     """
 
-    __slots__ = ("_by_key", "latest", "order", "slots", "table")
+    __slots__ = ("_by_key", "_keys", "packed", "wide")
 
-    def __init__(self, order: Sequence[Any], table: bytes, slots: Slots, latest: int) -> None:
-        self.order = order
-        self.table = table
-        self.slots = slots
-        self.latest = latest
+    def __init__(self, keys: Collection[Any], packed: bytes, wide: bool = False) -> None:
+        self._keys = keys
+        self.packed = packed
+        self.wide = wide
         self._by_key: dict[Any, Stamp] | None = None
 
     @classmethod
@@ -71,69 +69,83 @@ class Stamps(Mapping[Any, Stamp]):
         """
         Return the same stamps in this form. saved: that of the latest save.
         """
-        if isinstance(stamps, cls):
-            return stamps
-        places = {saved: 0}
-        slots = [places.setdefault(stamp, len(places)) for stamp in stamps.values()]
-        table = b"".join([stamp.packed() for stamp in places])
-        return cls(list(stamps), table, _as_slots(slots, len(places)), 0)
+        place_of = {saved: 0}
+        places = [place_of.setdefault(stamp, len(place_of)) for stamp in stamps.values()]
+        table = b"".join([stamp.packed() for stamp in place_of])
+        return _joined(list(stamps), table, places, 0)
+
+    @property
+    def latest(self) -> Stamp:
+        """
+        The stamp of the latest save.
+        """
+        table, _, place = self._split()
+        return Stamp.unpacked(table, place)
 
     def after(self, saved: Stamp, keys: Collection[Any], changed: Collection[Any]) -> Stamps:
         """
         Return the stamps of `keys` after a save that changed, or made, some of them.
         """
+        table, places, _ = self._split()
         order = list(keys)
-        if order == self.order:
-            slots, written = self.slots[:], [order.index(key) for key in changed]
+        if order == list(self._keys):
+            written = [order.index(key) for key in changed]
         else:
-            known = dict(zip(self.order, self.slots, strict=True))
-            slots = _as_slots([known.get(key, 0) for key in order], len(self.table) // SIZE)
+            known = dict(zip(self._keys, places, strict=True))
+            places = [known.get(key, 0) for key in order]
             written = [n for n, key in enumerate(order) if key in changed or key not in known]
-        none = NONE[slots.itemsize if isinstance(slots, array) else 1]
+        nowhere = -1 if self.wide else MOST_IN_A_BYTE
         for position in written:
-            slots[position] = none
+            places[position] = nowhere
         # In place of a stamp that no key has any more, if there is one.
-        place, count = 0, len(self.table) // SIZE
-        while place < count and place in slots:
+        taken, place = {*places} - {nowhere}, 0
+        while place in taken:
             place += 1
-        if place >= none:
-            # A list, since the bytes of a bytearray would be taken for those of integers.
-            slots = array("I", list(slots))
         for position in written:
-            slots[position] = place
+            places[position] = place
         at = place * SIZE
-        table = self.table[:at] + saved.packed() + self.table[at + SIZE :]
-        return Stamps(order, table, slots, place)
+        table = b"%b%b%b" % (table[:at], saved.packed(), table[at + SIZE :])
+        return _joined(keys, table, places, place)
 
     def in_order(self, keys: Collection[Any]) -> Stamps:
         """
         Return the same, with the keys in this order.
         """
         order = list(keys)
-        if order == self.order:
+        if order == list(self._keys):
             return self
-        known = dict(zip(self.order, self.slots, strict=True))
-        slots = self.slots[:]
-        for position, key in enumerate(order):
-            slots[position] = known[key]
-        return Stamps(order, self.table, slots, self.latest)
+        table, places, latest = self._split()
+        known = dict(zip(self._keys, places, strict=True))
+        return _joined(order, table, [known[key] for key in order], latest)
 
     def __getitem__(self, key: Any) -> Stamp:
         return self._unfolded()[key]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.order)
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self._keys)
 
     def _unfolded(self) -> dict[Any, Stamp]:
         if self._by_key is None:
-            stamps = [Stamp(g, t.rstrip(b"\0").decode()) for g, t in PACKED.iter_unpack(self.table)]
-            of_keys = map(stamps.__getitem__, self.slots)
-            self._by_key = dict(zip(self.order, of_keys, strict=True))
+            table, places, _ = self._split()
+            stamps = [Stamp(g, t.rstrip(b"\0").decode()) for g, t in PACKED.iter_unpack(table)]
+            self._by_key = dict(zip(self._keys, map(stamps.__getitem__, places), strict=True))
         return self._by_key
 
+    def _split(self) -> tuple[bytes, MutableSequence[int], int]:
+        packed, count = self.packed, len(self._keys) + 1
+        if self.wide:
+            end = len(packed) - WIDE * count
+            *wide_places, latest = struct.unpack(f"!{count}I", packed[end:])
+            return packed[:end], wide_places, latest
+        places = bytearray(packed[-count:])
+        latest = places.pop()
+        return packed[:-count], places, latest
 
-def _as_slots(places: Sequence[int], count: int) -> Slots:
-    return bytearray(places) if count < NONE[1] else array("I", places)
+
+def _joined(keys: Collection[Any], table: bytes, places: Sequence[int], latest: int) -> Stamps:
+    if len(table) <= MOST_IN_A_BYTE * SIZE:
+        return Stamps(keys, b"%b%b%c" % (table, bytes(places), latest))
+    return Stamps(keys, table + struct.pack(f"!{len(places) + 1}I", *places, latest), wide=True)

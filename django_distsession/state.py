@@ -24,6 +24,7 @@ MAX_REMOVED = 32
 
 TAG_BYTES = 6
 
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 # No save stamps higher, so a version alone tells that nothing follows. 2**53 - 1 is the largest
 # integer that CouchDB's JavaScript keeps exact.
@@ -52,11 +53,11 @@ class State(NamedTuple):
     """
 
     values: Mapping[Any, Any]
-    stamps: Mapping[Any, Stamp]
+    stamps: Stamps
     created_at: int
     expires_at: int
     saved: Stamp
-    removed: Mapping[Any, Stamp] = MappingProxyType({})
+    removed: Mapping[Any, Stamp] = NOTHING
     cleared: Stamp = NEVER
     ended: bool = False
     merged: bool = False
@@ -98,7 +99,7 @@ def tombstone(expires_at: int) -> State:
     """
     Return the state of an ended session, to be remembered until `expires_at`.
     """
-    return State({}, {}, expires_at, expires_at, NEVER, ended=True)
+    return State({}, Stamps.of(NEVER, {}), expires_at, expires_at, NEVER, ended=True)
 
 
 def first_state(
@@ -143,9 +144,11 @@ def next_state(
     if cleared:
         stamps = Stamps.of(stamp, dict.fromkeys(values, stamp))
         return State(values, stamps, base.created_at, expires_at, stamp, cleared=stamp)
-    stamps = Stamps.of(base.saved, base.stamps).after(stamp, values, changed)
-    removed = {key: at for key, at in base.removed.items() if key not in values}
-    removed |= dict.fromkeys(base.values.keys() - values.keys(), stamp)
+    stamps = base.stamps.after(stamp, values, changed)
+    removed, gone = base.removed, base.values.keys() - values.keys()
+    if removed or gone:
+        removed = {key: at for key, at in removed.items() if key not in values}
+        removed |= dict.fromkeys(gone, stamp)
     state = State(values, stamps, base.created_at, expires_at, stamp, removed, base.cleared)
     return _forget_removed(state, tag) if len(removed) > MAX_REMOVED else state
 
@@ -163,9 +166,10 @@ def _forget_removed(state: State, tag: str) -> State:
     cleared = max(state.cleared, Stamp(floor, ""))
     # No tag of a save sorts as low.
     restamped = Stamp(cleared.generation, f"!{tag[1:]}")
+    stamps = {key: at if at >= cleared else restamped for key, at in state.stamps.items()}
     return State(
         state.values,
-        {key: at if at >= cleared else restamped for key, at in state.stamps.items()},
+        Stamps.of(state.saved, stamps),
         state.created_at,
         state.expires_at,
         state.saved,
@@ -200,7 +204,7 @@ def merge(a: State, b: State) -> State:
     latest = a if a.saved >= b.saved else b
     merged = State(
         values,
-        {key: newest[key] for key in values},
+        Stamps.of(latest.saved, {key: newest[key] for key in values}),
         min(a.created_at, b.created_at),
         latest.expires_at,
         latest.saved,

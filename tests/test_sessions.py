@@ -17,7 +17,6 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django_distsession.backends import base
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.opened import Opened
 from django_distsession.stamps import Stamp
 from django_distsession.state import first_state, next_state
 from django_distsession.stores.base import Record, Store
@@ -350,10 +349,7 @@ def test_a_merge_is_remembered_as_long_as_any_of_the_copies_lives(session_class:
         next_state(base_state, {"a": 1, tag: 1}, changed={tag}, expires_at=expires_at, tag=tag)
         for tag, expires_at in (("u", 500), ("v", 300))
     ]
-    copies = [
-        records.seal("0" * 64, Opened.of(state, records.codec.dumps(state.values)))
-        for state in states
-    ]
+    copies = [records.seal("0" * 64, state, records.codec.dumps(state.values)) for state in states]
     merged = records.merge("0" * 64, [copies[0], copies[1].holding(900)])
     assert merged is not None
     assert (merged.expires_at, merged.gone_by) == (300, 900)

@@ -190,7 +190,7 @@ def test_the_stamps_of_a_typical_session_take_at_most_100_bytes() -> None:
         values = dict(state.values) | {"cart": step, f"seen{step % 3}": step}
         state = save(state, values, tag=f"{step:08}")
     assert not state.removed
-    _, packed = pack_stamps(state, state.values)
+    _, packed = pack_stamps(state)
     assert len(packed) <= 100
 
 

@@ -22,11 +22,10 @@ from django.utils.crypto import get_random_string
 
 from .. import version_cookie
 from ..exceptions import StoreUnavailable
-from ..opened import Opened
-from ..state import State, first_state, merge, new_tag
+from ..state import NOTHING, State, first_state, merge, new_tag, next_state
 from ..stores.base import Conflict, Found, Record, Token
 from . import inspection
-from .changes import Change, find_change
+from .changes import NO_CHANGE, Change, find_change
 from .lending import EVERYTHING, Lending
 from .outages import MeetsOutages
 from .sharing import SharesEngine
@@ -65,12 +64,14 @@ class Loaded(NamedTuple):
     """
     What the store held when a session was last read or written.
 
-    latest: the latest expiry that this object has seen of it.
+    data: the state's values as they are serialised. latest: the latest expiry that this object has
+    seen of it.
     """
 
     record: Record
     token: Token
-    opened: Opened
+    state: State
+    data: bytes
     latest: int
 
 
@@ -87,12 +88,10 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
     # The storage id and the generation of what was written last.
     written: tuple[str, int] | None = None
 
-    def __init__(self, session_key: str | None = None) -> None:
-        super().__init__(session_key)
-        self._loaded: Loaded | None = None
-        self._was_cleared = False
-        # By storage id, for the tombstones of sessions that this object met and may yet delete.
-        self._met: dict[str, Loaded] = {}
+    _loaded: Loaded | None = None
+    _was_cleared = False
+    # By storage id, for the tombstones of sessions that this object met and may yet delete.
+    _met: Mapping[str, Loaded] = NOTHING
 
     # Django's contract.
 
@@ -100,7 +99,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
-        if self._drops_changes():
+        if self.unavailable and self._drops_changes():
             return {}
         try:
             loaded = self._read()
@@ -115,7 +114,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
             # does what it is compared with.
             self._loaded, self._was_cleared = loaded, False
         # A copy: what the user does to it must not reach the state it is compared with.
-        return dict(loaded.opened.values)
+        return dict(loaded.state.values)
 
     def exists(self, session_key: str) -> bool:
         """
@@ -125,7 +124,7 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if storage_id is None:
             return False
         found = self.get_store().get(storage_id)
-        return found is not None and _is_live(found.record)
+        return found is not None and found.record.is_live(time.time())
 
     def _get_new_session_key(self) -> str:
         # 165 bits: no need to ask whether it is taken; `create` notices if it is.
@@ -161,13 +160,14 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         `UpdateError` if the session is gone, `CreateError` if it exists and must not. Whatever
         goes wrong, the stored session is as before.
         """
-        if self.session_key is None:
+        session_key = self.session_key
+        if session_key is None:
             self.create()
             return
-        storage_id = self._shared.storage_id(self.session_key)
+        storage_id = self._shared.storage_id(session_key)
         values = self._load_session(no_load=must_create)
         # Loading may have found that there is no such session, or that nothing can be told of it.
-        if self._drops_changes():
+        if self.unavailable and self._drops_changes():
             return
         if self.session_key is None:
             self.create()
@@ -207,14 +207,13 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
                 return
             expiry, latest, token = None, found.record.gone_by, found.token
         else:
-            expiry, latest, token = met.opened.values.get(EXPIRY_KEY), met.latest, met.token
+            expiry, latest, token = met.state.values.get(EXPIRY_KEY), met.latest, met.token
+        # Another request may just have extended it.
         try:
-            age = self._age(expiry)
+            extended = self._expires_at(expiry)
         except (TypeError, ValueError):
             # A date that cannot be compared, say since USE_TZ changed, must not keep anybody in.
-            age = self._age(None)
-        # Another request may just have extended it.
-        extended = _now() + age
+            extended = self._expires_at(None)
         store.end(storage_id, max(latest, extended) + TOMBSTONE_MARGIN, token)
 
     def cycle_key(self) -> None:
@@ -266,10 +265,11 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
     # How it is done.
 
     def _read(self) -> Loaded | None:
-        storage_id = self.session_key and self._shared.storage_id(self.session_key)
-        if not storage_id:
+        session_key, shared = self.session_key, self._shared
+        storage_id = shared.storage_id(session_key) if session_key else None
+        if storage_id is None:
             return None
-        found = self._shared.store.get(storage_id)
+        found = shared.store.get(storage_id)
         if self.version_cookie is not None:
             found = self._as_new_as_seen(storage_id, found)
         return self._usable(storage_id, found)
@@ -297,19 +297,29 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         """
         Return a live record with its contents; None if it is ended, expired or cannot be read.
         """
-        if found is None or not _is_live(found.record):
+        if found is None:
             return None
-        opened = self._shared.records.open(storage_id, found.record)
+        record, now = found.record, time.time()
+        if not record.is_live(now):
+            return None
+        opened = self._shared.records.open(storage_id, record)
+        if opened is None:
+            return None
+        state, data = opened
         # What the payload says of its expiry is protected; what stands beside it is not, and is
         # believed only as far as clocks may differ.
-        if opened is None or opened.expires_at + CLOCK_SKEW <= time.time():
+        if state.expires_at + CLOCK_SKEW <= now:
             return None
-        return self._remember(storage_id, found.record, found.token, opened)
+        return self._remember(storage_id, record, found.token, state, data)
 
-    def _remember(self, storage_id: str, record: Record, token: Token, opened: Opened) -> Loaded:
-        before = self._met.get(storage_id)
-        latest = max(before.latest, record.gone_by) if before else record.gone_by
-        self._met[storage_id] = loaded = Loaded(record, token, opened, latest)
+    def _remember(
+        self, storage_id: str, record: Record, token: Token, state: State, data: bytes
+    ) -> Loaded:
+        before, latest = self._met.get(storage_id), record.gone_by
+        if before and before.latest > latest:
+            latest = before.latest
+        loaded = Loaded(record, token, state, data, latest)
+        self._met = {**self._met, storage_id: loaded}
         return loaded
 
     def _serialize(self, values: dict[Any, Any]) -> bytes:
@@ -325,41 +335,39 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
             data = codec.dumps(values)
         return data
 
-    def _expires_at(self, values: Mapping[Any, Any]) -> int:
-        return _now() + self._age(values.get(EXPIRY_KEY))
-
-    def _age(self, expiry: Any) -> int:
+    def _expires_at(self, expiry: Any) -> int:
         # Settings and `set_expiry` may give fractions, and centuries.
-        return max(-LONGEST_AGE, min(int(self.get_expiry_age(expiry=expiry)), LONGEST_AGE))
+        age = int(self.get_expiry_age(expiry=expiry))
+        return _now() + max(-LONGEST_AGE, min(age, LONGEST_AGE))
 
     def _insert(self, storage_id: str, data: bytes) -> None:
         store, seal = self._shared.store, self._shared.records.seal
-        opened = self._first(data)
-        record = seal(storage_id, opened)
+        state = self._first()
+        record = seal(storage_id, state, data)
         try:
             token = store.add(storage_id, record)
         except Conflict as conflict:
             found = conflict.found
-            if found is None or found.record.ended or _is_live(found.record):
+            if found is None or found.record.ended or found.record.is_live(time.time()):
                 raise CreateError from None
-            opened = self._first(data, after=found.record.version.generation)
-            record = seal(storage_id, opened).holding(found.record.gone_by)
+            state = self._first(after=found.record.version.generation)
+            record = seal(storage_id, state, data).holding(found.record.gone_by)
             try:
                 token = store.replace(storage_id, record, found.token)
             except Conflict:
                 raise CreateError from None
         self.written = (storage_id, record.version.generation)
-        self._loaded = self._remember(storage_id, record, token, opened)
+        self._loaded = self._remember(storage_id, record, token, state, data)
 
-    def _first(self, data: bytes, *, after: int = 0) -> Opened:
-        state = first_state(
-            dict(self._session_cache),
+    def _first(self, *, after: int = 0) -> State:
+        values = dict(self._session_cache)
+        return first_state(
+            values,
             created_at=_now(),
-            expires_at=self._expires_at(self._session_cache),
+            expires_at=self._expires_at(values.get(EXPIRY_KEY)),
             tag=new_tag(),
             after=after,
         )
-        return Opened.of(state, data)
 
     def _update(self, storage_id: str, data: bytes) -> None:
         # A session that was cleared and refilled was never read.
@@ -367,31 +375,38 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
         if loaded is None:
             raise UpdateError
         change = self._change(loaded, data)
-        expires_at = self._expires_at(self._session_cache)
+        expires_at = self._expires_at(self._session_cache.get(EXPIRY_KEY))
         if not change and not self._is_touch_due(loaded, expires_at):
             self._loaded = loaded
             return
         codec = self._shared.records.codec
-        seen = base = loaded.opened.state
+        seen = base = loaded.state
         deadline = time.monotonic() + MAX_SECONDS
         for attempt in itertools.count():
             if attempt:
                 values = change.apply(base.values)
                 # Others may have set another expiry.
-                expires_at = self._expires_at(values)
+                expires_at = self._expires_at(values.get(EXPIRY_KEY))
                 data = codec.dumps(values)
             else:
                 # What the session was serialised to, object by object.
                 values = dict(self._session_cache)
-            state = change.stamp(base, values, expires_at=expires_at)
+            state = next_state(
+                base,
+                values,
+                changed=change.values.keys(),
+                expires_at=expires_at,
+                tag=new_tag(),
+                cleared=change.cleared,
+            )
             try:
-                self._loaded = self._replace(storage_id, Opened.of(state, data), loaded)
+                self._loaded = self._replace(storage_id, state, data, loaded)
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
                     raise UpdateError from None
                 # Nothing that was seen is forgotten, whatever a second fault brought to light.
-                loaded, base = current, merge(current.opened.state, base)
+                loaded, base = current, merge(current.state, base)
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
@@ -403,22 +418,25 @@ class StoreBackedSession(SharesEngine, MeetsOutages, Lending, AsyncTwins):
                     self._show(state, seen, change)
                 return
 
-    def _replace(self, storage_id: str, opened: Opened, loaded: Loaded) -> Loaded:
-        record = self._shared.records.seal(storage_id, opened).holding(loaded.latest)
-        token = self._shared.store.replace(storage_id, record, loaded.token)
+    def _replace(self, storage_id: str, state: State, data: bytes, loaded: Loaded) -> Loaded:
+        shared = self._shared
+        record = shared.records.seal(storage_id, state, data).holding(loaded.latest)
+        token = shared.store.replace(storage_id, record, loaded.token)
         self.written = (storage_id, record.version.generation)
-        return self._remember(storage_id, record, token, opened)
+        return self._remember(storage_id, record, token, state, data)
 
     def _change(self, loaded: Loaded, data: bytes) -> Change:
         values = self._session_cache
         if self._was_cleared:
             return Change(dict(values), (), cleared=True)
+        if data == loaded.data:
+            return NO_CHANGE
         codec = self._shared.records.codec
         lent = self._lent if codec.is_tree else EVERYTHING
-        return find_change(codec, loaded.opened, values, data, lent)
+        return find_change(codec, loaded.state.values, loaded.data, values, lent)
 
     def _is_touch_due(self, loaded: Loaded, expires_at: int) -> bool:
-        return expires_at - loaded.opened.expires_at >= self._touch_interval(expires_at)
+        return expires_at - loaded.state.expires_at >= self._touch_interval(expires_at)
 
     def _touch_interval(self, expires_at: int) -> int:
         # An interval longer than the session lives would log active users out.
@@ -450,10 +468,6 @@ def _now() -> int:
 
 def _generation(found: Found | None) -> int:
     return found.record.version.generation if found is not None else 0
-
-
-def _is_live(record: Record) -> bool:
-    return not record.ended and record.expires_at > time.time()
 
 
 def _pause(attempt: int) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Collection, Container, Mapping
 from typing import Any, NamedTuple
 
 from ..codecs import Codec
-from ..opened import Opened
-from ..state import State, new_tag, next_state
 
 ABSENT = object()
 # Cannot change in place, so comparing with the loaded value tells all.
@@ -40,36 +38,23 @@ class Change(NamedTuple):
             values.pop(key, None)
         return values
 
-    def stamp(self, base: State, values: Mapping[Any, Any], *, expires_at: int) -> State:
-        """
-        Return the state that a save of this change makes of `base`; `values` are what it holds.
-        """
-        return next_state(
-            base,
-            values,
-            changed=self.values.keys(),
-            expires_at=expires_at,
-            tag=new_tag(),
-            cleared=self.cleared,
-        )
+
+NO_CHANGE = Change({}, ())
 
 
 def find_change(
     codec: Codec,
-    base: Opened,
-    values: Mapping[Any, Any],
+    before: Mapping[Any, Any],
     data: bytes,
+    values: Mapping[Any, Any],
     lent: Container[Any],
 ) -> Change:
     """
-    Return what makes `values` of the values of `base`.
+    Return what makes `values` of the values `before`.
 
-    data: what `values` are serialised to. lent: the keys of loaded objects that may have changed in
-    place; those are compared with what `base.data` says.
+    data: what those were serialised to. lent: the keys of loaded objects that may have changed in
+    place since.
     """
-    if data == base.data:
-        return Change({}, ())
-    before = base.values
     changed: dict[Any, Any] = {}
     containers: dict[Any, Any] = {}
     for key, value in values.items():
@@ -84,7 +69,7 @@ def find_change(
         elif not _are_same_atom(value, known):
             changed[key] = value
     if containers:
-        changed |= _changed_containers(codec, codec.loads(base.data), containers)
+        changed |= _changed_containers(codec, codec.loads(data), containers)
     return Change(changed, before.keys() - values.keys())
 
 

@@ -11,8 +11,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 
 from .. import suspicious
 from ..codecs import BadPayload, Codec
-from ..opened import Opened
-from ..state import merge
+from ..state import State, merge
 from ..stores.base import Record
 
 
@@ -24,27 +23,28 @@ class Records:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
-    def seal(self, storage_id: str, opened: Opened) -> Record:
+    def seal(self, storage_id: str, state: State, data: bytes) -> Record:
         """
-        Return the record that says this.
+        Return the record of a state whose values are serialised in `data`.
         """
-        state = opened.state
         version = state.version
         user = state.values.get(USER_KEY)
         return Record(
             version,
             state.expires_at,
             state.created_at,
-            self.codec.encode(_context(storage_id, version), state, opened.data),
+            self.codec.encode(_context(storage_id, version), state, data),
             None if user is None else str(user),
         )
 
-    def open(self, storage_id: str, record: Record) -> Opened | None:
+    def open(self, storage_id: str, record: Record) -> tuple[State, bytes] | None:
         """
-        Return what is in a live record, or None, reported, if that cannot be read.
+        Return the state in a live record, and its values as they are serialised; None, reported,
+        if that cannot be read.
         """
+        version = record.version
         try:
-            return self.codec.decode(_context(storage_id, record.version), record.payload)
+            return self.codec.decode(_context(storage_id, version), record.payload, version)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None
@@ -54,11 +54,11 @@ class Records:
         Return the record of the merge of several live records; the stores are given this.
         """
         opened = [self.open(storage_id, record) for record in records]
-        states = [one.state for one in opened if one is not None]
+        states = [one[0] for one in opened if one is not None]
         if not states:
             return None
         merged = reduce(merge, states)
-        record = self.seal(storage_id, Opened.of(merged, self.codec.dumps(merged.values)))
+        record = self.seal(storage_id, merged, self.codec.dumps(merged.values))
         return record.holding(max(one.gone_by for one in records))
 
 

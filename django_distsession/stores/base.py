@@ -55,7 +55,14 @@ class Record(NamedTuple):
         """
         Return this record, to be held at least until then.
         """
-        return self._replace(held_until=until) if until > self.gone_by else self
+        longer = until > self.expires_at and until > self.held_until
+        return self._replace(held_until=until) if longer else self
+
+    def is_live(self, now: float) -> bool:
+        """
+        Whether it has neither ended nor expired.
+        """
+        return not self.ended and self.expires_at > now
 
     @classmethod
     def tombstone(cls, expires_at: int) -> Record:

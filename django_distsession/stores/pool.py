@@ -78,16 +78,9 @@ class Pool(Generic[C]):
         """
         deadline = 0.0
         while True:
-            while self._idle and (deadline or not self._overtaken):
-                try:
-                    # The youngest first: under little load the server may have closed the others.
-                    idle = self._idle.pop()
-                except IndexError:
-                    # Another thread was faster.
-                    break
-                if idle.is_fresh:
-                    return idle
-                self.discard(idle)
+            idle = self.take(has_waited=deadline > 0)
+            if idle is not None:
+                return idle
             with self._given_back:
                 if len(self._all) < self._size:
                     connection = self._connect()
@@ -105,6 +98,22 @@ class Pool(Generic[C]):
             self.discard(connection)
             raise
         return connection
+
+    def take(self, *, has_waited: bool = False) -> C | None:
+        """
+        Return a connection that lies idle, if there is one, and nobody has waited for it longer.
+        """
+        while self._idle and (has_waited or not self._overtaken):
+            try:
+                # The youngest first: under little load the server may have closed the others.
+                idle = self._idle.pop()
+            except IndexError:
+                # Another thread was faster.
+                break
+            if idle.is_fresh:
+                return idle
+            self.discard(idle)
+        return None
 
     def _wait(self, again: bool) -> None:
         self._waiting += 1

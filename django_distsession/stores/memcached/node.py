@@ -13,7 +13,7 @@ from ...exceptions import StoreUnavailable
 from .. import forking
 from ..health import Health
 from ..pool import NotWanted, Pool, PoolExhausted
-from .connection import Connection
+from .connection import Connection, Refused
 
 logger = logging.getLogger("django_distsession.memcached")
 
@@ -83,11 +83,19 @@ class Node:
         self._written = self._missed = self._repaired = 0
         self._counting = threading.Lock()
 
+    def take(self) -> Connection | None:
+        """
+        Return a connection that nobody else uses; None if the server counts as down.
+
+        It must come back by `release`, `broke` or `discard`.
+        """
+        if not (self.health.is_up or self.health.admits()):
+            return None
+        return self._pool.take() or self.acquire()
+
     def acquire(self) -> Connection | None:
         """
-        Return a connection that nobody else uses; None if the server went down meanwhile.
-
-        It must come back by `release` or `discard`.
+        As `take`, without asking first whether the server is up.
         """
         try:
             return self._pool.acquire(self._patience, lambda: self.health.is_up)
@@ -116,6 +124,16 @@ class Node:
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
         self._pool.discard(connection)
+
+    def broke(self, connection: Connection, error: BaseException) -> None:
+        """
+        Take back a connection whose exchange failed.
+        """
+        self._pool.discard(connection)
+        if isinstance(error, Refused):
+            self.refused(error)
+        else:
+            self.failed(error)
 
     def failed(self, error: BaseException) -> None:
         """

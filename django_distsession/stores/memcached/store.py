@@ -30,7 +30,7 @@ from .connection import (
     parse_server,
     set_command,
 )
-from .exchange import exchange
+from .exchange import Command, exchange
 from .listing import Listing
 from .node import Node
 from .placement import Placement
@@ -51,12 +51,14 @@ Tokens = dict[Node, int]
 
 class Place(NamedTuple):
     """
-    Where a session lives. fingerprint: what its records say of whose they are.
+    Where a session lives. fingerprint: what its records say of whose they are. questions: what to
+    send to all replicas in order to read it.
     """
 
     replicas: Sequence[Node]
     key: bytes
     fingerprint: bytes
+    questions: Sequence[Command]
 
 
 class MemcachedStore(CacheStore):
@@ -114,7 +116,7 @@ class MemcachedStore(CacheStore):
         So what one reader saw, no later reader misses.
         """
         place = self._place(storage_id)
-        replies = self._ask(place.replicas, place)
+        replies = exchange(place.key, place.questions)
         if not _are_alike(replies):
             return self._settle(storage_id, place, replies=replies)[0]
         # As they nearly always are: one look at one of them is enough. At that with the least time
@@ -151,6 +153,22 @@ class MemcachedStore(CacheStore):
         Compare and swap on all reachable replicas. One that was not read yet must be empty.
         """
         return self._write(storage_id, record, token)
+
+    def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
+        place = self._place(storage_id)
+        replies = self._send(
+            place, record, [(node, _condition(tokens.get(node))) for node in place.replicas]
+        )
+        taken: Tokens = {}
+        for node, reply in zip(place.replicas, replies, strict=True):
+            if reply is None:
+                continue
+            if reply.status != b"HD":
+                return self._after_conflict(storage_id, record)
+            taken[node] = reply.cas
+        if len(taken) < self._quorum:
+            raise self._unavailable(storage_id, len(taken))
+        return taken
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
@@ -223,11 +241,10 @@ class MemcachedStore(CacheStore):
             node.close()
 
     def _find_place(self, storage_id: str) -> Place:
-        return Place(
-            [self.nodes[index] for index in self._placement.replica_set(storage_id)],
-            self._prefix + storage_id.encode(),
-            wire.fingerprint(storage_id),
-        )
+        replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
+        key = self._prefix + storage_id.encode()
+        questions = [(node, get_command(key)) for node in replicas]
+        return Place(replicas, key, wire.fingerprint(storage_id), questions)
 
     def _settle(
         self,
@@ -285,28 +302,23 @@ class MemcachedStore(CacheStore):
         ]
 
     def _held(self, place: Place, node: Node, reply: Reply) -> Held:
-        record = self._record(place, node, reply)
-        if record is None:
-            return Held(node, reply.cas, None)
-        skew = wire.skew(record.gone_by, self._clock(), reply.ttl)
-        if skew:
-            record = record._replace(expires_at=record.expires_at + skew)
-        return Held(node, reply.cas, record, skew, reply.ttl)
-
-    @staticmethod
-    def _record(place: Place, node: Node, reply: Reply) -> Record | None:
-        if reply.status != b"VA":
-            return None
+        status, cas, value, ttl = reply
+        if status != b"VA":
+            return Held(node, cas, None)
         try:
-            return wire.unpack(place.fingerprint, reply.value)
+            record = wire.unpack(place.fingerprint, value)
         except wire.ForeignValue:
             suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
-            return None
+            return Held(node, cas, None)
         except wire.NewerFormat:
             raise StoreUnavailable(
                 f"memcached at {node.name} holds a session written by a newer version of "
                 "django-distsession, which this version leaves alone. Upgrade this server too."
             ) from None
+        skew = wire.skew(record, self._clock(), ttl)
+        if skew:
+            record = record._replace(expires_at=record.expires_at + skew)
+        return Held(node, cas, record, skew, ttl)
 
     def _repair(
         self,
@@ -351,22 +363,6 @@ class MemcachedStore(CacheStore):
             raise self._unavailable(storage_id, len(tokens))
         return written
 
-    def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
-        place = self._place(storage_id)
-        replies = self._send(
-            place, record, [(node, _condition(tokens.get(node, 0))) for node in place.replicas]
-        )
-        taken: Tokens = {}
-        for node, reply in zip(place.replicas, replies, strict=True):
-            if reply is None:
-                continue
-            if reply.status != b"HD":
-                return self._after_conflict(storage_id, record)
-            taken[node] = reply.cas
-        if len(taken) < self._quorum:
-            raise self._unavailable(storage_id, len(taken))
-        return taken
-
     def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
@@ -386,7 +382,7 @@ class MemcachedStore(CacheStore):
     ) -> list[Reply | None]:
         value = wire.pack(place.fingerprint, record)
         if ttl is None:
-            ttl = wire.ttl(record.gone_by, self._clock())
+            ttl = wire.ttl(record, self._clock())
         command = set_command(place.key, value, ttl)
         replies = exchange(
             place.key,
@@ -410,7 +406,7 @@ class MemcachedStore(CacheStore):
         if reply is None:
             return copy("unavailable")
         try:
-            record = self._record(place, node, reply)
+            record = self._held(place, node, reply).record
         except StoreUnavailable as newer:
             return copy("unavailable", detail={"reason": str(newer)})
         if record is None:
@@ -427,5 +423,5 @@ def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
     return values[0] is not None and values.count(values[0]) == len(values)
 
 
-def _condition(cas: int) -> bytes:
+def _condition(cas: int | None) -> bytes:
     return b" C%d" % cas if cas else IF_ABSENT

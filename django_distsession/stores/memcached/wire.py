@@ -60,26 +60,15 @@ def pack(of: bytes, record: Record) -> bytes:
     """
     Return the bytes to store. of: the fingerprint of the storage id.
     """
+    generation, tag = record.version
     origin = record.origin.encode()
-    header = HEADER.pack(
-        MAGIC,
-        FORMAT,
-        ENDED * record.ended | UNSYNCED * record.unsynced,
-        record.version.generation,
-        record.version.tag.encode(),
-        _seconds(record.expires_at),
-        _seconds(record.held_until),
-        _seconds(record.created_at),
-        _seconds(record.checked_at),
-        of,
-        len(origin),
-    )
+    times = [record.expires_at, record.held_until, record.created_at, record.checked_at]
+    if min(times) < 0 or max(times) > LATEST_TIME:
+        # Whatever a damaged record says fits.
+        times = [min(max(time, 0), LATEST_TIME) for time in times]
+    flags = ENDED * record.ended | UNSYNCED * record.unsynced
+    header = HEADER.pack(MAGIC, FORMAT, flags, generation, tag.encode(), *times, of, len(origin))
     return header + origin + record.payload
-
-
-def _seconds(time: int) -> int:
-    # Whatever a damaged record says fits.
-    return min(max(time, 0), LATEST_TIME)
 
 
 def unpack(of: bytes, value: bytes) -> Record:
@@ -115,10 +104,11 @@ def unpack(of: bytes, value: bytes) -> Record:
     )
 
 
-def ttl(gone_by: int, now: float) -> int:
+def ttl(record: Record, now: float) -> int:
     """
     Return the time that memcached is to keep a record, as it takes it.
     """
+    gone_by = record.gone_by
     remaining = max(gone_by - int(now), 0) + CLOCK_SKEW
     if remaining <= LONGEST_RELATIVE_TTL:
         return remaining
@@ -134,12 +124,12 @@ def as_exptime(remaining: int, now: float) -> int:
     return min(int(now) + remaining, LATEST_ABSOLUTE_TTL)
 
 
-def skew(gone_by: int, now: float, remaining: int) -> int:
+def skew(record: Record, now: float, remaining: int) -> int:
     """
     Return by how many seconds a record lives longer than this process's clock makes of it.
 
     remaining: what the server says. It counts down by one clock for all web servers, so where
     theirs disagree, the session lives as long as the server says.
     """
-    longer = int(now) + remaining - CLOCK_SKEW - gone_by
+    longer = int(now) + remaining - CLOCK_SKEW - record.gone_by
     return longer if longer > ROUNDING else 0

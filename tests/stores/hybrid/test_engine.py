@@ -199,7 +199,8 @@ def test_repairsessions_tells_couchdb_what_memcached_took_alone(
             session_class.storage_id(one) or "", durable.record
         )
         assert opened is not None
-        assert opened.state.values == values
+        state, _ = opened
+        assert state.values == values
     tombstone = store._durable.get(session_class.storage_id(ended) or "")
     assert tombstone is not None
     assert tombstone.record.ended

@@ -147,12 +147,16 @@ def test_however_long_a_session_lives(use: Any, nodes: list[MemcachedNode], days
 
 def test_what_is_sent_as_time_to_live() -> None:
     now = 1_800_000_000
-    assert wire.ttl(now + 60, now + 0.9) == 60 + wire.CLOCK_SKEW
-    assert wire.ttl(now - 60, now) == wire.CLOCK_SKEW
+
+    def ttl(expires_at: int, now: float) -> int:
+        return wire.ttl(Record(Stamp(1, "t"), expires_at, 0), now)
+
+    assert ttl(now + 60, now + 0.9) == 60 + wire.CLOCK_SKEW
+    assert ttl(now - 60, now) == wire.CLOCK_SKEW
     longest = now + 30 * DAY - wire.CLOCK_SKEW
-    assert wire.ttl(longest, now) == 30 * DAY
-    assert wire.ttl(longest + 1, now) == longest + 1 + wire.CLOCK_SKEW
-    assert wire.ttl(2**40, now) == 2**31 - 1
+    assert ttl(longest, now) == 30 * DAY
+    assert ttl(longest + 1, now) == longest + 1 + wire.CLOCK_SKEW
+    assert ttl(2**40, now) == 2**31 - 1
 
 
 def test_a_session_that_ends_with_the_browser_is_kept_for_the_cookie_age(
