@@ -14,7 +14,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from django_distsession.backends import base
+from django_distsession.backends import expiry, loading
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
@@ -279,16 +279,16 @@ def test_cycling_the_key_keeps_the_data_and_ends_the_old_session(session_class: 
 def test_the_lifetime_is_extended_once_per_interval(
     session_class: Engine, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = base._now()
-    monkeypatch.setattr(base, "_now", lambda: now)
+    now = expiry.now()
+    monkeypatch.setattr(expiry, "now", lambda: now)
     key = stored(session_class, a=1)
-    monkeypatch.setattr(base, "_now", lambda: now + 299)
+    monkeypatch.setattr(expiry, "now", lambda: now + 299)
     session = session_class(key)
     session.keys()
     calls.names.clear()
     session.save()
     assert calls == []
-    monkeypatch.setattr(base, "_now", lambda: now + 301)
+    monkeypatch.setattr(expiry, "now", lambda: now + 301)
     session.save()
     assert calls == ["replace"]
     session.save()
@@ -305,8 +305,8 @@ def test_a_short_session_is_extended_before_it_runs_out(
     session.save()
     assert session._loaded is not None
     before = session._loaded.record.expires_at
-    now = base._now()
-    monkeypatch.setattr(base, "_now", lambda: now + 7)
+    now = expiry.now()
+    monkeypatch.setattr(expiry, "now", lambda: now + 7)
     session.save()
     assert session._loaded.record.expires_at >= before + 7
 
@@ -476,10 +476,10 @@ def test_a_damaged_record_is_reported_and_is_no_session(
 
 def test_a_prolonged_record_is_no_session(session_class: Engine) -> None:
     session = session_class()
-    session.set_expiry(-base.CLOCK_SKEW)
+    session.set_expiry(-loading.CLOCK_SKEW)
     session.save()
     key = session.session_key or ""
-    replace_record(session_class, key, expires_at=base._now() + 1000)
+    replace_record(session_class, key, expires_at=expiry.now() + 1000)
     assert session_class(key).load() == {}
 
 

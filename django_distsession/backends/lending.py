@@ -54,9 +54,8 @@ class Lending(SessionBase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not all(load.__module__.startswith(OURS) for load in (cls.load, cls.aload)):
-            # What a method of somebody else's does with the values, nobody knows.
-            cls._keeps_book = False
+        # What a method of somebody else's does with the values, nobody knows.
+        cls._keeps_book = all(load.__module__.startswith(OURS) for load in (cls.load, cls.aload))
 
     # Every other method of Django's goes through one of these two.
 

@@ -22,7 +22,8 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import http_date
 
 from .. import conf, version_cookie
-from ..backends.base import EXPIRY_KEY, StoreBackedSession
+from ..backends.base import StoreBackedSession
+from ..backends.expiry import EXPIRY_KEY
 from ..exceptions import StoreUnavailable
 from . import outage
 from .shield import shield

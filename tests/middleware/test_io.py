@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends import base
+from django_distsession.backends import expiry
 
 from ..test_sessions import Calls, Engine
 from .conftest import Browser
@@ -119,9 +119,9 @@ def test_saving_on_every_request_extends_the_session_once_per_interval(
     calls = Calls(session_class.get_store(), monkeypatch)
     browser.get("/fill/")
     assert calls == NEW
-    now = base._now()
+    now = expiry.now()
     for later, expected in [(30, READ), (55, READ), (61, CHANGE), (91, READ), (125, CHANGE)]:
-        monkeypatch.setattr(base, "_now", lambda moment=now + later: moment)
+        monkeypatch.setattr(expiry, "now", lambda moment=now + later: moment)
         response = browser.get(path)
         assert (later, calls.names) == (later, expected)
         calls.names.clear()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from django_distsession import conf
-from django_distsession.backends import base
+from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.records import Records
 from django_distsession.stores.base import DurableStore, Record
@@ -97,7 +97,7 @@ def contents(process: Process, key: str) -> dict[str, object] | None:
 
 @pytest.fixture(autouse=True)
 def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(base, "_pause", lambda attempt: None)
+    monkeypatch.setattr(saving, "_pause", lambda attempt: None)
     before = dict(StoreBackedSession._engines)
     yield
     StoreBackedSession._engines.clear()

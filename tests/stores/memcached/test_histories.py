@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from django_distsession.backends import base
+from django_distsession.backends import saving
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.memcached import store as store_module
@@ -75,7 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.replace_exchange()
         self.patch.setattr(store_module, "LONGEST_PAUSE", 0)
-        self.patch.setattr(base, "_pause", lambda attempt: None)
+        self.patch.setattr(saving, "_pause", lambda attempt: None)
         self.processes: list[Any] = [
             type(f"Process{number}", (SessionStore,), {}) for number in range(CLIENTS)
         ]

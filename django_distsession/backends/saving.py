@@ -1,0 +1,171 @@
+"""
+How a session is written: only what changed, merged with what others changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from typing import Any
+
+from django.contrib.sessions.backends.base import CreateError, UpdateError
+
+from ..exceptions import StoreUnavailable
+from ..state import State, first_state, merge, new_tag, next_state
+from ..stores.base import Conflict
+from . import expiry
+from .changes import NO_CHANGE, Change, find_change
+from .expiry import EXPIRY_KEY, Expiring
+from .lending import EVERYTHING, Lending
+from .loading import Loaded, Loading
+
+# A save that keeps losing against others gives up after this many seconds. Each round somebody
+# wins, so that takes a crowd.
+MAX_SECONDS = 10.0
+FIRST_PAUSE = 0.004
+LONGEST_PAUSE = 0.1
+
+TEXT_ONLY = frozenset({str})
+
+
+class Saving(Loading, Expiring, Lending):
+    """
+    Writes what `Loading` read, or something new.
+    """
+
+    # The storage id and the generation of what was written last.
+    written: tuple[str, int] | None = None
+
+    _was_cleared = False
+
+    def _serialize(self, values: dict[Any, Any]) -> bytes:
+        codec = self._shared.records.codec
+        data = codec.dumps(values)
+        if not TEXT_ONLY.issuperset(map(type, values)):
+            # JSON makes all keys text. What is compared and stamped must be what is read again.
+            # The values stay the same objects, since the request's code may hold on to them.
+            objects = list(values.values())
+            places = codec.loads(codec.dumps({key: n for n, key in enumerate(values)}))
+            values.clear()
+            values.update((key, objects[n]) for key, n in places.items())
+            data = codec.dumps(values)
+        return data
+
+    def _insert(self, storage_id: str, data: bytes) -> None:
+        store, seal = self._shared.store, self._shared.records.seal
+        state = self._first()
+        record = seal(storage_id, state, data)
+        try:
+            token = store.add(storage_id, record)
+        except Conflict as conflict:
+            found = conflict.found
+            if found is None or found.record.ended or found.record.is_live(time.time()):
+                raise CreateError from None
+            state = self._first(after=found.record.version.generation)
+            record = seal(storage_id, state, data).holding(found.record.gone_by)
+            try:
+                token = store.replace(storage_id, record, found.token)
+            except Conflict:
+                raise CreateError from None
+        self.written = (storage_id, record.version.generation)
+        self._loaded = self._remember(storage_id, record, token, state, data)
+
+    def _first(self, *, after: int = 0) -> State:
+        values = dict(self._session_cache)
+        return first_state(
+            values,
+            created_at=expiry.now(),
+            expires_at=self._expires_at(values.get(EXPIRY_KEY)),
+            tag=new_tag(),
+            after=after,
+        )
+
+    def _update(self, storage_id: str, data: bytes) -> None:
+        # A session that was cleared and refilled was never read.
+        loaded = self._loaded or self._read()
+        if loaded is None:
+            raise UpdateError
+        change = self._change(loaded, data)
+        expires_at = self._expires_at(self._session_cache.get(EXPIRY_KEY))
+        if not change and not self._is_touch_due(loaded.state.expires_at, expires_at):
+            self._loaded = loaded
+            return
+        codec = self._shared.records.codec
+        seen = base = loaded.state
+        deadline = time.monotonic() + MAX_SECONDS
+        for attempt in itertools.count():
+            if attempt:
+                values = change.apply(base.values)
+                # Others may have set another expiry.
+                expires_at = self._expires_at(values.get(EXPIRY_KEY))
+                data = codec.dumps(values)
+            else:
+                # What the session was serialised to, object by object.
+                values = dict(self._session_cache)
+            state = next_state(
+                base,
+                values,
+                changed=change.values.keys(),
+                expires_at=expires_at,
+                tag=new_tag(),
+                cleared=change.cleared,
+            )
+            try:
+                self._loaded = self._replace(storage_id, state, data, loaded)
+            except Conflict as conflict:
+                current = self._usable(storage_id, conflict.found)
+                if current is None:
+                    raise UpdateError from None
+                # Nothing that was seen is forgotten, whatever a second fault brought to light.
+                loaded, base = current, merge(current.state, base)
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
+                        "could not be saved."
+                    ) from None
+                _pause(attempt)
+            else:
+                if attempt:
+                    self._show(state, seen, change)
+                return
+
+    def _replace(self, storage_id: str, state: State, data: bytes, loaded: Loaded) -> Loaded:
+        shared = self._shared
+        record = shared.records.seal(storage_id, state, data).holding(loaded.latest)
+        token = shared.store.replace(storage_id, record, loaded.token)
+        self.written = (storage_id, record.version.generation)
+        return self._remember(storage_id, record, token, state, data)
+
+    def _change(self, loaded: Loaded, data: bytes) -> Change:
+        values = self._session_cache
+        if self._was_cleared:
+            return Change(dict(values), (), cleared=True)
+        if data == loaded.data:
+            return NO_CHANGE
+        codec = self._shared.records.codec
+        lent = self._lent if codec.is_tree else EVERYTHING
+        return find_change(codec, loaded.state.values, loaded.data, values, lent)
+
+    def _show(self, state: State, seen: State, change: Change) -> None:
+        """
+        Bring the session dict up to what was stored, so that it shows what others changed.
+
+        Values that this request set or that did not change stay the same objects, since its code
+        may hold on to them.
+        """
+        codec, shown = self._shared.records.codec, self._session_cache
+        for key in [key for key in shown if key not in state.values]:
+            del shown[key]
+        for key, stamp in state.stamps.items():
+            if key in change.values or stamp == seen.stamps.get(key):
+                continue
+            value = state.values[key]
+            # One that was only stamped anew is the same.
+            if key not in shown or codec.dumps({"": shown[key]}) != codec.dumps({"": value}):
+                shown[key] = value
+
+
+def _pause(attempt: int) -> None:
+    # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE)))  # noqa: S311
