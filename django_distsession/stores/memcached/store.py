@@ -15,31 +15,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
-from ... import suspicious
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from . import wire
 from .agreement import Held, Repair, agree
-from .connection import (
-    Connection,
-    Reply,
-    delete_command,
-    get_command,
-    parse_server,
-    set_command,
-)
-from .exchange import Command, exchange
+from .connection import Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
+from .place import ALWAYS, Place, condition
 from .placement import Placement
 
 # How often copies that keep changing under a reader are read again.
 MAX_TRIES = 30
 LONGEST_PAUSE = 0.02
-
-ALWAYS, IF_ABSENT = b"", b" ME"
 
 # Of how many sessions a store remembers where they live: a request that loads and saves its
 # session asks for that twice.
@@ -47,18 +37,6 @@ PLACES = 1024
 
 # For each replica that was reached, its cas token.
 Tokens = dict[Node, int]
-
-
-class Place(NamedTuple):
-    """
-    Where a session lives. fingerprint: what its records say of whose they are. questions: what to
-    send to all replicas in order to read it.
-    """
-
-    replicas: Sequence[Node]
-    key: bytes
-    fingerprint: bytes
-    questions: Sequence[Command]
 
 
 class MemcachedStore(CacheStore):
@@ -116,12 +94,13 @@ class MemcachedStore(CacheStore):
         So what one reader saw, no later reader misses.
         """
         place = self._place(storage_id)
-        replies = exchange(place.key, place.questions)
+        replies = place.ask()
         if not _are_alike(replies):
             return self._settle(storage_id, place, replies=replies)[0]
         # As they nearly always are: one look at one of them is enough. At that with the least time
         # left, since a server that just woke up counts by a clock that stood still.
-        held = self._held(place, place.replicas[0], min(replies, key=attrgetter("ttl")))
+        reply = min(replies, key=attrgetter("ttl"))
+        held = place.read(place.replicas[0], reply, self._clock())
         if held.record is None:
             return None
         tokens = {node: reply.cas for node, reply in zip(place.replicas, replies, strict=True)}
@@ -131,7 +110,8 @@ class MemcachedStore(CacheStore):
         """
         Read again, those replicas too that are left out at present.
         """
-        nodes = self._place(storage_id).replicas
+        place = self._place(storage_id)
+        nodes = place.replicas
         for node in nodes:
             if not node.health.is_up:
                 node.health.probe_now()
@@ -139,7 +119,7 @@ class MemcachedStore(CacheStore):
         if found is None or found.record.version.generation < at_least:
             silent = [node for node in nodes if not node.health.is_up and not node.health.is_gone]
             if silent:
-                raise self._unavailable(storage_id, len(nodes) - len(silent))
+                raise place.unavailable(len(nodes) - len(silent), self._quorum)
         return found
 
     def add(self, storage_id: str, record: Record) -> Token:
@@ -156,9 +136,8 @@ class MemcachedStore(CacheStore):
 
     def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
         place = self._place(storage_id)
-        replies = self._send(
-            place, record, [(node, _condition(tokens.get(node))) for node in place.replicas]
-        )
+        conditions = [(node, condition(tokens.get(node))) for node in place.replicas]
+        replies = place.write(record, conditions, wire.ttl(record, self._clock()))
         taken: Tokens = {}
         for node, reply in zip(place.replicas, replies, strict=True):
             if reply is None:
@@ -167,7 +146,7 @@ class MemcachedStore(CacheStore):
                 return self._after_conflict(storage_id, record)
             taken[node] = reply.cas
         if len(taken) < self._quorum:
-            raise self._unavailable(storage_id, len(taken))
+            raise place.unavailable(len(taken), self._quorum)
         return taken
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
@@ -181,21 +160,17 @@ class MemcachedStore(CacheStore):
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
         place = self._place(storage_id)
-        replies = self._send(place, tombstone, [(node, ALWAYS) for node in place.replicas])
+        conditions = [(node, ALWAYS) for node in place.replicas]
+        replies = place.write(tombstone, conditions, wire.ttl(tombstone, self._clock()))
         taken = sum(reply is not None and reply.status == b"HD" for reply in replies)
         if taken < self._quorum:
-            raise self._unavailable(storage_id, taken)
+            raise place.unavailable(taken, self._quorum)
 
     def discard(self, storage_id: str, token: Token) -> None:
         """
         Delete the session on the replicas that it was read from.
         """
-        key = self._place(storage_id).key
-        tokens: Tokens = token
-        replies = exchange(
-            key,
-            [(node, delete_command(key, _condition(cas))) for node, cas in tokens.items() if cas],
-        )
+        replies = self._place(storage_id).delete(token)
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
 
@@ -222,7 +197,7 @@ class MemcachedStore(CacheStore):
         Tell what every configured server holds.
         """
         place = self._place(storage_id)
-        replies = self._ask(self.nodes, place)
+        replies = place.ask_these(self.nodes)
         return [
             self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
         ]
@@ -242,9 +217,7 @@ class MemcachedStore(CacheStore):
 
     def _find_place(self, storage_id: str) -> Place:
         replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
-        key = self._prefix + storage_id.encode()
-        questions = [(node, get_command(key)) for node in replicas]
-        return Place(replicas, key, wire.fingerprint(storage_id), questions)
+        return Place(replicas, self._prefix + storage_id.encode(), storage_id)
 
     def _settle(
         self,
@@ -264,11 +237,16 @@ class MemcachedStore(CacheStore):
         nodes = [node for node in self.nodes if node in place.replicas or node in extra]
         for attempt in range(MAX_TRIES):
             if attempt or replies is None:
-                replies = self._ask(nodes, place)
-            held = self._what_is_held(place, nodes, replies)
+                replies = place.ask_these(nodes)
+            now = self._clock()
+            held = [
+                place.read(node, reply, now)
+                for node, reply in zip(nodes, replies, strict=True)
+                if reply is not None
+            ]
             reached = [copy for copy in held if copy.node in place.replicas] if extra else held
             if len(reached) < self._quorum:
-                raise self._unavailable(storage_id, len(reached))
+                raise place.unavailable(len(reached), self._quorum)
             agreed = agree(storage_id, held, self._merge)
             if agreed is None:
                 return None, written
@@ -277,7 +255,7 @@ class MemcachedStore(CacheStore):
             if not differing:
                 return Found(agreed, tokens), written
             try:
-                repaired = self._repair(storage_id, agreed, differing, tokens, held)
+                repaired = self._repair(place, agreed, differing, tokens, held)
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
@@ -288,41 +266,9 @@ class MemcachedStore(CacheStore):
             time.sleep(random.uniform(0, LONGEST_PAUSE * attempt / MAX_TRIES))  # noqa: S311
         raise StoreUnavailable("A session in memcached kept changing while it was read.")
 
-    def _ask(self, nodes: Sequence[Node], place: Place) -> list[Reply | None]:
-        command = get_command(place.key)
-        return exchange(place.key, [(node, command) for node in nodes])
-
-    def _what_is_held(
-        self, place: Place, nodes: Sequence[Node], replies: Sequence[Reply | None]
-    ) -> list[Held]:
-        return [
-            self._held(place, node, reply)
-            for node, reply in zip(nodes, replies, strict=True)
-            if reply is not None
-        ]
-
-    def _held(self, place: Place, node: Node, reply: Reply) -> Held:
-        status, cas, value, ttl = reply
-        if status != b"VA":
-            return Held(node, cas, None)
-        try:
-            record = wire.unpack(place.fingerprint, value)
-        except wire.ForeignValue:
-            suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
-            return Held(node, cas, None)
-        except wire.NewerFormat:
-            raise StoreUnavailable(
-                f"memcached at {node.name} holds a session written by a newer version of "
-                "django-distsession, which this version leaves alone. Upgrade this server too."
-            ) from None
-        skew = wire.skew(record, self._clock(), ttl)
-        if skew:
-            record = record._replace(expires_at=record.expires_at + skew)
-        return Held(node, cas, record, skew, ttl)
-
     def _repair(
         self,
-        storage_id: str,
+        place: Place,
         agreed: Record,
         differing: Sequence[Held],
         tokens: Tokens,
@@ -335,19 +281,18 @@ class MemcachedStore(CacheStore):
         Return how many took it; None if one of them changed meanwhile. One that fails now counts
         as not reached.
         """
-        ttl = None
+        now = self._clock()
         source = next((copy for copy in held if copy.record is agreed and copy.ttl >= 0), None)
-        if source is not None:
+        if source is None:
+            ttl = wire.ttl(agreed, now)
+        else:
             # As it stands there, and for as long: this process's clock has no say in it.
             agreed = agreed._replace(expires_at=agreed.expires_at - source.skew)
-            ttl = wire.as_exptime(source.ttl, self._clock())
-        replies = self._send(
-            self._place(storage_id),
-            agreed,
-            [(copy.node, ALWAYS if agreed.ended else _condition(copy.cas)) for copy in differing],
-            repair=True,
-            ttl=ttl,
-        )
+            ttl = wire.as_exptime(source.ttl, now)
+        conditions = [
+            (copy.node, ALWAYS if agreed.ended else condition(copy.cas)) for copy in differing
+        ]
+        replies = place.write(agreed, conditions, ttl, repair=True)
         written, changed = 0, False
         for copy, reply in zip(differing, replies, strict=True):
             if reply is None:
@@ -360,7 +305,7 @@ class MemcachedStore(CacheStore):
         if changed:
             return None
         if len(tokens) < self._quorum:
-            raise self._unavailable(storage_id, len(tokens))
+            raise place.unavailable(len(tokens), self._quorum)
         return written
 
     def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
@@ -372,41 +317,12 @@ class MemcachedStore(CacheStore):
             return tokens
         raise Conflict(found)
 
-    def _send(
-        self,
-        place: Place,
-        record: Record,
-        conditions: Sequence[tuple[Node, bytes]],
-        repair: bool = False,
-        ttl: int | None = None,
-    ) -> list[Reply | None]:
-        value = wire.pack(place.fingerprint, record)
-        if ttl is None:
-            ttl = wire.ttl(record, self._clock())
-        command = set_command(place.key, value, ttl)
-        replies = exchange(
-            place.key,
-            [(node, command + condition) for node, condition in conditions],
-            value + b"\r\n",
-        )
-        for (node, _), reply in zip(conditions, replies, strict=True):
-            node.count_write(reply is not None, reply is not None and reply.status == b"HD", repair)
-        return replies
-
-    def _unavailable(self, storage_id: str, reached: int) -> StoreUnavailable:
-        nodes = self._place(storage_id).replicas
-        errors = [f"{node.name}: {node.health.status().last_error or 'no error'}" for node in nodes]
-        return StoreUnavailable(
-            f"{reached} of this session's memcached servers answered, {self._quorum} must. "
-            f"Their latest errors: {'; '.join(errors)}."
-        )
-
     def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:
         copy = partial(Copy, "memcached", node.name, replica=node in place.replicas)
         if reply is None:
             return copy("unavailable")
         try:
-            record = self._held(place, node, reply).record
+            record = place.read(node, reply, self._clock()).record
         except StoreUnavailable as newer:
             return copy("unavailable", detail={"reason": str(newer)})
         if record is None:
@@ -421,7 +337,3 @@ class MemcachedStore(CacheStore):
 def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
     values = [None if reply is None else reply.value for reply in replies]
     return values[0] is not None and values.count(values[0]) == len(values)
-
-
-def _condition(cas: int | None) -> bytes:
-    return b" C%d" % cas if cas else IF_ABSENT

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from django_distsession.backends import saving
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.memcached import place as place_module
 from django_distsession.stores.memcached import store as store_module
 
 from .cluster import Cluster, Crash, FakeServer
@@ -96,7 +97,7 @@ class Histories(RuleBasedStateMachine):
         return [FakeServer(f"127.0.0.1:{port}") for port in range(1, self.servers + 1)]
 
     def replace_exchange(self) -> None:
-        self.patch.setattr(store_module, "exchange", self.cluster.exchange)
+        self.patch.setattr(place_module, "exchange", self.cluster.exchange)
 
     def teardown(self) -> None:
         self.patch.undo()

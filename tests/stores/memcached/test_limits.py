@@ -16,7 +16,7 @@ from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import MemcachedStore, wire
-from django_distsession.stores.memcached import store as store_module
+from django_distsession.stores.memcached import place as place_module
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
 from testproject.servers import MemcachedNode
@@ -297,7 +297,7 @@ def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
             for (node, _), reply in zip(commands, exchange(key, commands), strict=True)
         ]
 
-    monkeypatch.setattr(store_module, "exchange", first_counts_late)
+    monkeypatch.setattr(place_module, "exchange", first_counts_late)
     found = store_of(sessions).get(storage_id)
     assert found is not None
     assert found.record.expires_at == before.record.expires_at
