@@ -14,6 +14,7 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.base import Conflict, Found
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]
@@ -213,3 +214,33 @@ def test_an_expiry_that_cannot_be_compared_keeps_nobody_in(
     settings.USE_TZ = True
     session.flush()
     assert session_class().exists(key) is False
+
+
+def test_what_was_seen_is_written_again_if_an_older_copy_comes_to_light(
+    session_class: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(session_class, old=1)
+    store, storage_id = session_class.get_store(), session_class.storage_id(key) or ""
+    older = store.get(storage_id)
+    assert older is not None
+    save_elsewhere(session_class, key, seen=True)
+    session = session_class(key)
+    assert session["seen"]
+    session["new"] = True
+    replace = store.replace
+
+    def lose_a_race_to_the_past(storage_id: str, record: Any, token: Any) -> Any:
+        monkeypatch.setattr(store, "replace", replace)
+        current = store.get(storage_id)
+        assert current is not None
+        # As if the servers with what was seen were gone, and another one were back.
+        raise Conflict(Found(older.record, current.token))
+
+    monkeypatch.setattr(store, "replace", lose_a_race_to_the_past)
+    session.save()
+    found = session_class(key)
+    assert {name: found.get(name) for name in ("old", "seen", "new")} == {
+        "old": 1,
+        "seen": True,
+        "new": True,
+    }
