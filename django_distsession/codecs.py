@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import starmap
 from typing import Any, Protocol
 
@@ -28,19 +28,20 @@ from django.utils.module_loading import import_string
 
 from .packing import MERGED, pack_stamps, unpack_stamps
 from .stamps import Stamp, Stamps
-from .state import NOTHING, State
+from .state import ENDED_GENERATION, NOTHING, State
 
 # Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
 COMPRESS_FROM = 4096
 # Beside the flags of `packing`.
 DEFLATED = 1
 
-# The flags, created_at, expires_at, and the lengths of the stamps and of the session dict.
-HEAD = struct.Struct("!BqqII")
+# The flags, created_at, expires_at, how many keys there are, and the lengths of their stamps and of
+# the session dict.
+HEAD = struct.Struct("!BqqIII")
 
 # Kept, since `json.dumps` makes a new encoder for each call that sets separators.
 to_json = json.JSONEncoder(separators=(",", ":")).encode
-decoder = json.JSONDecoder()
+from_json = json.JSONDecoder().decode
 
 
 class BadPayload(Exception):
@@ -74,39 +75,26 @@ class QuickJSONSerializer(JSONSerializer):
         """
         As Django's.
         """
-        text = data.decode("latin-1")
-        values, end = decoder.raw_decode(text)
-        # `decode` would also look for white space around, of which there is none.
-        return values if end == len(text) else decoder.decode(text)
+        return from_json(data.decode("latin-1"))
 
 
 class Codec(ABC):
     """
     Encodes states. Subclasses say how bytes are sealed and opened.
-
-    dumps, loads: how a session dict becomes bytes, and back, as `SESSION_SERIALIZER` says. They
-    raise what it raises: `TypeError` where JSON cannot tell a value.
     """
-
-    dumps: Callable[[Mapping[Any, Any]], bytes]
-    loads: Callable[[bytes], Any]
 
     # Whether an altered payload is noticed before it reaches the serializer.
     authenticated = True
     # Whether payloads are JSON text that a document store may keep as JSON.
     is_json = False
-    # Whether no object that is read stands in two places, as pickled ones may, and whether all that
-    # is read are plain values.
+    # Whether what is read are plain values, none of which stands in two places as pickled objects
+    # may, and the keys are those that were written, in their order.
     is_tree = False
 
     def __init__(self) -> None:
         named = import_string(settings.SESSION_SERIALIZER)
         self.is_tree = named is JSONSerializer
-        self._serialize_by(QuickJSONSerializer() if self.is_tree else named())
-
-    def _serialize_by(self, serializer: Serializer) -> None:
-        # They are called so often that each detour counts.
-        self.dumps, self.loads = serializer.dumps, serializer.loads
+        self.serializer: Serializer = QuickJSONSerializer() if self.is_tree else named()
 
     @abstractmethod
     def seal(self, context: bytes, content: bytes) -> bytes:
@@ -120,13 +108,28 @@ class Codec(ABC):
         Give back what was sealed. `BadPayload` if it is not what was sealed in this context.
         """
 
+    def dumps(self, values: Mapping[Any, Any]) -> bytes:
+        """
+        Serialise a session dict. Raises what the serializer raises, `TypeError` for JSON.
+        """
+        return self.serializer.dumps(values)
+
+    def loads(self, data: bytes) -> Any:
+        """
+        Undo `dumps`.
+        """
+        return self.serializer.loads(data)
+
     def encode(self, context: bytes, state: State, data: bytes) -> bytes:
         """
         Return the payload of a state whose values are serialised in `data`.
         """
         if not self.is_tree:
-            # Not every serializer keeps the order of the keys, by which stamps go.
-            state = state._replace(stamps=state.stamps.in_order(self.loads(data)))
+            # Stamps go by the position of their keys, and not every serializer keeps the order, or
+            # the keys: one may write them in capitals.
+            numbered = self.dumps({key: number for number, key in enumerate(state.values)})
+            positions = list(self.loads(numbered).values())
+            state = state._replace(stamps=state.stamps.in_order(positions))
         flags, stamps = pack_stamps(state)
         body = stamps + data
         if state.removed:
@@ -135,7 +138,8 @@ class Codec(ABC):
             deflated = zlib.compress(body)
             if len(deflated) < len(body):
                 flags, body = flags | DEFLATED, deflated
-        head = HEAD.pack(flags, state.created_at, state.expires_at, len(stamps), len(data))
+        sizes = len(state.stamps), len(stamps), len(data)
+        head = HEAD.pack(flags, state.created_at, state.expires_at, *sizes)
         return self.seal(context, head + body)
 
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
@@ -145,7 +149,8 @@ class Codec(ABC):
         """
         content = self.open(context, payload)
         try:
-            flags, created_at, expires_at, stamps_size, data_size = HEAD.unpack_from(content)
+            head = HEAD.unpack_from(content)
+            flags, created_at, expires_at, count, stamps_size, data_size = head
             body = content[HEAD.size :]
             if flags & DEFLATED:
                 body = zlib.decompress(body)
@@ -158,6 +163,10 @@ class Codec(ABC):
             packed = body[:stamps_size]
             stamps, removed, cleared = unpack_stamps(flags, packed, values, numbers)
             merged = flags & MERGED != 0
+            if count != len(values):
+                # The serializer has learnt to leave keys out, say. So this is not quite what that
+                # save wrote, and goes not by its name.
+                stamps, merged = Stamps.of(version, dict.fromkeys(values, version)), True
             saved = stamps.latest if merged else version
             state = State(
                 values, stamps, created_at, expires_at, saved, removed, cleared, merged=merged
@@ -274,7 +283,7 @@ class JSONCodec(Codec):
     is_tree = True
 
     def __init__(self) -> None:
-        self._serialize_by(QuickJSONSerializer())
+        self.serializer = QuickJSONSerializer()
 
     def seal(self, context: bytes, content: bytes) -> bytes:
         """
@@ -295,15 +304,15 @@ class JSONCodec(Codec):
         """
         used = [state.saved, *state.stamps.values(), *state.removed.values(), state.cleared]
         table = list(dict.fromkeys(used))
-        places = {stamp: place for place, stamp in enumerate(table)}
+        rows = {stamp: row for row, stamp in enumerate(table)}
         stamps = {
             "created_at": state.created_at,
             "expires_at": state.expires_at,
             "merged": state.merged,
-            "cleared": places[state.cleared],
+            "cleared": rows[state.cleared],
             "table": table,
-            "keys": {key: places[stamp] for key, stamp in state.stamps.items()},
-            "removed": {key: places[stamp] for key, stamp in state.removed.items()},
+            "keys": {key: rows[stamp] for key, stamp in state.stamps.items()},
+            "removed": {key: rows[stamp] for key, stamp in state.removed.items()},
         }
         return b'{"data":%b,"stamps":%b}' % (
             data,
@@ -313,25 +322,34 @@ class JSONCodec(Codec):
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
         Undo `encode`. A key that was put there by other means counts as written by the last save.
+
+        Nothing binds the document to its version, so what it says of that itself counts.
         """
         try:
             document = json.loads(payload)
             values, stamps = document["data"], document["stamps"]
             if not isinstance(values, dict):
                 raise BadPayload("The session is not a dict.")
-            table, places = list(starmap(Stamp, stamps["table"])), stamps["keys"]
-            known = {key: table[places.get(key, 0)] for key in values}
+            table, rows = list(starmap(_checked, stamps["table"])), stamps["keys"]
+            known = Stamps.of(table[0], {key: table[rows.get(key, 0)] for key in values})
             state = State(
                 values,
-                Stamps.of(table[0], known),
+                known,
                 stamps["created_at"],
                 stamps["expires_at"],
-                table[0],
-                {key: table[place] for key, place in stamps["removed"].items()},
+                known.latest,
+                {key: table[row] for key, row in stamps["removed"].items()},
                 table[stamps["cleared"]],
                 # If these are not quite the keys that that save wrote, it goes not by its name.
-                merged=stamps["merged"] or values.keys() != places.keys(),
+                merged=stamps.get("merged", False) or values.keys() != rows.keys(),
             )
             return state, self.dumps(values)
         except (LookupError, ValueError, TypeError, AttributeError, struct.error) as error:
             raise BadPayload("The payload cannot be read.") from error
+
+
+def _checked(generation: float, tag: str) -> Stamp:
+    # Whoever rewrote the JSON may have made fractions of integers.
+    if not 0 <= generation <= ENDED_GENERATION:
+        raise ValueError("A stamp's generation is out of range.")
+    return Stamp(int(generation), tag)

@@ -5,11 +5,13 @@ When saves happened: Lamport time-stamps, and which of them wrote which key.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, MutableSequence, Sequence
+from itertools import starmap
 from typing import Any, NamedTuple
 
 # Generation and tag.
-PACKED = struct.Struct("!Q8s")
+TAG_SIZE = 8
+PACKED = struct.Struct(f"!Q{TAG_SIZE}s")
 SIZE = PACKED.size
 
 
@@ -26,34 +28,43 @@ class Stamp(NamedTuple):
 
     def packed(self) -> bytes:
         """
-        Return it as `SIZE` bytes.
+        Return it as `SIZE` bytes. `ValueError` if the tag is longer than tags are.
         """
-        return PACKED.pack(self[0], self[1].encode())
+        tag = self.tag.encode()
+        if len(tag) > TAG_SIZE:
+            raise ValueError(f"A tag is too long: {self.tag}")
+        return PACKED.pack(self.generation, tag)
 
     @classmethod
-    def unpacked(cls, packed: bytes, place: int = 0) -> Stamp:
+    def unpacked(cls, packed: bytes, row: int = 0) -> Stamp:
         """
-        Return the one that stands at this place among packed ones.
+        Return the one in this row of a table of packed ones.
         """
-        generation, tag = PACKED.unpack_from(packed, place * SIZE)
-        return cls(generation, tag.rstrip(b"\0").decode())
+        return _stamp(*PACKED.unpack_from(packed, row * SIZE))
+
+
+def _stamp(generation: int, tag: bytes) -> Stamp:
+    return Stamp(generation, tag.rstrip(b"\0").decode())
 
 
 NEVER = Stamp(0, "")
 
 # Nearly always there are few enough stamps for a byte to say which one is meant.
 MOST_IN_A_BYTE = 2**8 - 1
-WIDE = 4
+WIDE_BYTES = 4
+
+# So many unused stamps are no reason yet to make a new table.
+FEW = 4
 
 
 class Stamps(Mapping[Any, Stamp]):
     """
     For each key the stamp of the save that wrote it, packed as it travels.
 
-    Few saves write a typical session's keys, so each stamp is kept once. packed: the stamps; then
-    for each key, in order, at which place its own stands among them; then at which place that of
-    the latest save stands, whether or not it wrote a key. wide: whether a place takes four bytes
-    instead of one.
+    Few saves write a typical session's keys, so each stamp is kept once. packed: a table of stamps;
+    then for each key, in order, the row in which its own stands; then the row of the latest save's,
+    which may have written no key (a state that is no merge has it in its version too). wide:
+    whether a row's number takes four bytes instead of one.
     """
 
     __slots__ = ("_by_key", "_keys", "packed", "wide")
@@ -69,54 +80,55 @@ class Stamps(Mapping[Any, Stamp]):
         """
         Return the same stamps in this form. saved: that of the latest save.
         """
-        place_of = {saved: 0}
-        places = [place_of.setdefault(stamp, len(place_of)) for stamp in stamps.values()]
-        table = b"".join([stamp.packed() for stamp in place_of])
-        return _joined(list(stamps), table, places, 0)
+        row_of = {saved: 0}
+        rows = [row_of.setdefault(stamp, len(row_of)) for stamp in stamps.values()]
+        table = b"".join([stamp.packed() for stamp in row_of])
+        return _joined(list(stamps), table, rows, 0)
 
     @property
     def latest(self) -> Stamp:
         """
         The stamp of the latest save.
         """
-        table, _, place = self._split()
-        return Stamp.unpacked(table, place)
+        table, _, row = self._split()
+        return Stamp.unpacked(table, row)
 
-    def after(self, saved: Stamp, keys: Collection[Any], changed: Collection[Any]) -> Stamps:
+    def after(self, saved: Stamp, keys: Collection[Any], changed: Container[Any]) -> Stamps:
         """
         Return the stamps of `keys` after a save that changed, or made, some of them.
         """
-        table, places, _ = self._split()
-        order = list(keys)
-        if order == list(self._keys):
-            written = [order.index(key) for key in changed]
-        else:
-            known = dict(zip(self._keys, places, strict=True))
-            places = [known.get(key, 0) for key in order]
-            written = [n for n, key in enumerate(order) if key in changed or key not in known]
+        table, rows, _ = self._split()
+        # What this save wrote stands nowhere yet, and what it wrote over does not count.
         nowhere = -1 if self.wide else MOST_IN_A_BYTE
-        for position in written:
-            places[position] = nowhere
-        # In place of a stamp that no key has any more, if there is one.
-        taken, place = {*places} - {nowhere}, 0
-        while place in taken:
-            place += 1
-        for position in written:
-            places[position] = place
-        at = place * SIZE
-        table = b"%b%b%b" % (table[:at], saved.packed(), table[at + SIZE :])
-        return _joined(keys, table, places, place)
-
-    def in_order(self, keys: Collection[Any]) -> Stamps:
-        """
-        Return the same, with the keys in this order.
-        """
         order = list(keys)
-        if order == list(self._keys):
-            return self
-        table, places, latest = self._split()
-        known = dict(zip(self._keys, places, strict=True))
-        return _joined(order, table, [known[key] for key in order], latest)
+        if order != list(self._keys):
+            known = dict(zip(self._keys, rows, strict=True))
+            rows = [known.get(key, nowhere) for key in order]
+        for position, key in enumerate(order):
+            if key in changed:
+                rows[position] = nowhere
+        # In place of a stamp that no key has any more, if there is one.
+        taken, row = {*rows} - {nowhere}, 0
+        while row in taken:
+            row += 1
+        at = row * SIZE
+        result = _joined(
+            keys,
+            b"%b%b%b" % (table[:at], saved.packed(), table[at + SIZE :]),
+            [row if known == nowhere else known for known in rows],
+            row,
+        )
+        is_mostly_unused = len(table) // SIZE > 2 * len(taken) + FEW
+        return Stamps.of(saved, dict(result)) if is_mostly_unused else result
+
+    def in_order(self, positions: Sequence[int]) -> Stamps:
+        """
+        Return the same, as it is packed where the keys are read again in this order.
+        """
+        table, rows, latest = self._split()
+        keys = list(self._keys)
+        order = [keys[position] for position in positions]
+        return _joined(order, table, [rows[position] for position in positions], latest)
 
     def __getitem__(self, key: Any) -> Stamp:
         return self._unfolded()[key]
@@ -129,23 +141,23 @@ class Stamps(Mapping[Any, Stamp]):
 
     def _unfolded(self) -> dict[Any, Stamp]:
         if self._by_key is None:
-            table, places, _ = self._split()
-            stamps = [Stamp(g, t.rstrip(b"\0").decode()) for g, t in PACKED.iter_unpack(table)]
-            self._by_key = dict(zip(self._keys, map(stamps.__getitem__, places), strict=True))
+            table, rows, _ = self._split()
+            stamps = list(starmap(_stamp, PACKED.iter_unpack(table)))
+            self._by_key = dict(zip(self._keys, map(stamps.__getitem__, rows), strict=True))
         return self._by_key
 
     def _split(self) -> tuple[bytes, MutableSequence[int], int]:
         packed, count = self.packed, len(self._keys) + 1
         if self.wide:
-            end = len(packed) - WIDE * count
-            *wide_places, latest = struct.unpack(f"!{count}I", packed[end:])
-            return packed[:end], wide_places, latest
-        places = bytearray(packed[-count:])
-        latest = places.pop()
-        return packed[:-count], places, latest
+            end = len(packed) - WIDE_BYTES * count
+            *wide_rows, latest = struct.unpack(f"!{count}I", packed[end:])
+            return packed[:end], wide_rows, latest
+        rows = bytearray(packed[-count:])
+        latest = rows.pop()
+        return packed[:-count], rows, latest
 
 
-def _joined(keys: Collection[Any], table: bytes, places: Sequence[int], latest: int) -> Stamps:
+def _joined(keys: Collection[Any], table: bytes, rows: Sequence[int], latest: int) -> Stamps:
     if len(table) <= MOST_IN_A_BYTE * SIZE:
-        return Stamps(keys, b"%b%b%c" % (table, bytes(places), latest))
-    return Stamps(keys, table + struct.pack(f"!{len(places) + 1}I", *places, latest), wide=True)
+        return Stamps(keys, b"%b%b%c" % (table, bytes(rows), latest))
+    return Stamps(keys, table + struct.pack(f"!{len(rows) + 1}I", *rows, latest), wide=True)

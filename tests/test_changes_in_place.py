@@ -173,3 +173,14 @@ def test_what_nobody_was_given_is_not_looked_into(
     session["last_seen"] = 3
     session.save()
     assert unpacked
+
+
+def test_a_change_in_place_under_a_key_that_became_text_is_found(session_class: Engine) -> None:
+    session = session_class()
+    seen = ["book"]
+    session[7] = seen
+    session.save()
+    seen.append("lamp")
+    session.modified = True
+    session.save()
+    assert session_class(session.session_key)["7"] == ["book", "lamp"]

@@ -17,6 +17,7 @@ from django_distsession.codecs import (
     SignedCodec,
 )
 from django_distsession.packing import pack_stamps
+from django_distsession.stamps import Stamp
 from django_distsession.state import State, first_state, merge, next_state
 
 CONTEXT = b"id\n1 tag\n"
@@ -143,6 +144,72 @@ def test_a_serializer_may_put_keys_in_an_order_of_its_own(settings: Any) -> None
     assert decode(SignedCodec(), encode(SignedCodec(), state), state) == state
 
 
+class CapitalSerializer(JSONSerializer):
+    """
+    Writes keys in capitals.
+    """
+
+    def dumps(self, obj: Any) -> bytes:
+        return super().dumps({key.upper(): value for key, value in obj.items()})
+
+
+class ForgettingSerializer(JSONSerializer):
+    """
+    Leaves out a key that is no longer in use.
+    """
+
+    def loads(self, data: bytes) -> Any:
+        return {key: value for key, value in super().loads(data).items() if key != "old"}
+
+
+def test_a_serializer_may_write_keys_in_another_way(settings: Any) -> None:
+    settings.SESSION_SERIALIZER = f"{__name__}.CapitalSerializer"
+    state = first_state({"b": 1, "a": 1}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {"b": 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    decoded = decode(SignedCodec(), encode(SignedCodec(), state), state)
+    assert decoded.stamps == {"B": Stamp(1, "t"), "A": Stamp(2, "u")}
+
+
+def test_a_key_may_differ_from_itself(settings: Any) -> None:
+    settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
+    nan = float("nan")
+    state = first_state({nan: 1, "a": 1}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {nan: 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    decoded = decode(SignedCodec(), encode(SignedCodec(), state), state)
+    assert list(decoded.stamps.values()) == [Stamp(1, "t"), Stamp(2, "u")]
+
+
+def test_a_serializer_may_leave_keys_out_from_some_day_on(settings: Any) -> None:
+    state = first_state({"old": 1, "a": 1}, created_at=1, expires_at=2, tag="t")
+    state = next_state(state, {"old": 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    payload = encode(SignedCodec(), state)
+    settings.SESSION_SERIALIZER = f"{__name__}.ForgettingSerializer"
+    decoded = decode(SignedCodec(), payload, state)
+    assert decoded.values == {"a": 2}
+    assert decoded.stamps == {"a": state.saved}
+    # It says something else than what went by that name.
+    assert decoded.version != state.version
+    later = next_state(decoded, {"a": 3}, changed={"a"}, expires_at=3, tag="v")
+    assert decode(SignedCodec(), encode(SignedCodec(), later), later) == later
+
+
+class LoudCodec(SignedCodec):
+    """
+    A codec of a project's own, which serialises in a way of its own.
+    """
+
+    def dumps(self, values: Any) -> bytes:
+        return super().dumps({**values, "loud": True})
+
+
+def test_a_codec_of_ones_own_may_serialise_in_another_way() -> None:
+    assert json.loads(LoudCodec().dumps({"a": 1})) == {"a": 1, "loud": True}
+
+
+def test_json_with_white_space_around_is_read() -> None:
+    assert SignedCodec().loads(b' {"a":1}\n') == {"a": 1}
+
+
 def test_json_is_kept_as_json() -> None:
     document = json.loads(encode(JSONCodec(), full_state()))
     assert document["data"] == {"b": 2, "10": 1, "9": 0}
@@ -178,6 +245,9 @@ STAMPS = (
         STAMPS % b'[[-1,"t"]]',
         STAMPS % b'[["1","t"]]',
         STAMPS % b"[[1,1]]",
+        STAMPS % b'[[1,"a tag too long"]]',
+        STAMPS % '[[1,"1234567é"]]'.encode(),
+        STAMPS % b'[[9007199254740992,"t"]]',
         b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":[[1,"t"]],'
         b'"keys":{},"removed":{}}}',
         b"",
@@ -191,7 +261,13 @@ STAMPS = (
 def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
     with pytest.raises(BadPayload):
         decode(JSONCodec(), payload, full_state())
-    assert decode(JSONCodec(), STAMPS % b'[[1,"t"]]', full_state()).values == {"a": 1}
+    # What a tool may have made of it.
+    for table in (b'[[1,"t"]]', b'[[1.0,"t"]]', b'[[1,"t\\u0000"]]'):
+        payload = (STAMPS % table).replace(b'"merged":false,', b"")
+        decoded = decode(JSONCodec(), payload, full_state())
+        assert decoded.values == {"a": 1}
+        assert decoded.stamps == {"a": Stamp(1, "t")}
+        assert decoded.version == Stamp(1, "t")
 
 
 def test_a_session_that_is_no_dict_is_refused() -> None:
@@ -199,7 +275,7 @@ def test_a_session_that_is_no_dict_is_refused() -> None:
     state = first_state({}, created_at=1, expires_at=2, tag="t")
     _, stamps = pack_stamps(state)
     data = b"[7]"
-    head = HEAD.pack(0, 1, 2, len(stamps), len(data))
+    head = HEAD.pack(0, 1, 2, 0, len(stamps), len(data))
     payload = codec.seal(CONTEXT, head + stamps + data)
     with pytest.raises(BadPayload):
         decode(codec, payload, state)

@@ -62,6 +62,20 @@ def test_stamps_that_no_key_has_any_more_leave_their_place_to_others() -> None:
     }
 
 
+@pytest.mark.parametrize("count", [20, 300])
+def test_one_save_of_all_keys_makes_the_stamps_small_again(count: int) -> None:
+    state = one_save_per_key(count)
+    values = dict.fromkeys(state.values, "again")
+    state = next_state(state, values, changed=values, expires_at=2, tag="again")
+    assert state.stamps == dict.fromkeys(values, state.saved)
+    assert len(state.stamps.packed) == SIZE + count + 1
+
+
+def test_stamps_that_no_longer_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        Stamp(1, "123456789").packed()
+
+
 @pytest.mark.parametrize("count", [0, 1, 253, 254, 255, 256, 257, 400])
 def test_any_number_of_saves_can_be_told_apart(count: int) -> None:
     state = one_save_per_key(count)

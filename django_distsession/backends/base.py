@@ -41,7 +41,7 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
-        if self.unavailable and self._drops_changes():
+        if self._drops_changes():
             return {}
         try:
             loaded = self._read()
@@ -109,7 +109,7 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         storage_id = self._shared.storage_id(session_key)
         values = self._load_session(no_load=must_create)
         # Loading may have found that there is no such session, or that nothing can be told of it.
-        if self.unavailable and self._drops_changes():
+        if self._drops_changes():
             return
         if self.session_key is None:
             self.create()

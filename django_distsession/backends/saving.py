@@ -47,6 +47,8 @@ class Saving(Loading, Expiring, Lending):
             # The values stay the same objects, since the request's code may hold on to them.
             objects = list(values.values())
             places = codec.loads(codec.dumps({key: n for n, key in enumerate(values)}))
+            # What was handed out under a key is under another one now.
+            self._lent = EVERYTHING
             values.clear()
             values.update((key, objects[n]) for key, n in places.items())
             data = codec.dumps(values)

@@ -44,7 +44,7 @@ class SharesEngine:
     @cached_property
     def _shared(self) -> Engine:
         # Looked up once per session object: it is asked for at every step.
-        return SharesEngine._engines.get(type(self)) or self._engine()
+        return self._engine()
 
     @classmethod
     def get_store(cls) -> Store:

@@ -15,7 +15,7 @@ from .connection import Reply, delete_command, get_command, set_command
 from .exchange import exchange
 from .node import Node
 
-# Under what condition a server takes a record. The other one is a cas token.
+# Conditions under which a server takes a record.
 ALWAYS, IF_ABSENT = b"", b" ME"
 
 
@@ -35,7 +35,7 @@ class Place:
 
     def ask(self) -> list[Reply | None]:
         """
-        Ask all replicas what they hold.
+        Ask all replicas what they hold, in words that are kept, as every load does.
         """
         return exchange(self.key, self._questions)
 
