@@ -17,9 +17,9 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import starmap
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.serializers import JSONSerializer
@@ -27,6 +27,7 @@ from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from .packing import MERGED, pack_stamps, unpack_stamps
+from .serializing import QuickJSONSerializer, Serializer, to_json
 from .stamps import Stamp, Stamps
 from .state import ENDED_GENERATION, NOTHING, State
 
@@ -39,43 +40,11 @@ DEFLATED = 1
 # the session dict.
 HEAD = struct.Struct("!BqqIII")
 
-# Kept, since `json.dumps` makes a new encoder for each call that sets separators.
-to_json = json.JSONEncoder(separators=(",", ":")).encode
-from_json = json.JSONDecoder().decode
-
 
 class BadPayload(Exception):
     """
     A payload was altered, cut short, or belongs to another session.
     """
-
-
-class Serializer(Protocol):
-    """
-    What Django's `SESSION_SERIALIZER` names.
-    """
-
-    def dumps(self, obj: Any) -> bytes: ...
-
-    def loads(self, data: bytes) -> Any: ...
-
-
-class QuickJSONSerializer(JSONSerializer):
-    """
-    Django's, with an encoder and a decoder that are made once.
-    """
-
-    def dumps(self, obj: Any) -> bytes:
-        """
-        As Django's.
-        """
-        return to_json(obj).encode("latin-1")
-
-    def loads(self, data: bytes) -> Any:
-        """
-        As Django's.
-        """
-        return from_json(data.decode("latin-1"))
 
 
 class Codec(ABC):
@@ -120,15 +89,22 @@ class Codec(ABC):
         """
         return self.serializer.loads(data)
 
+    def as_read(self, keys: Iterable[Any]) -> dict[Any, int]:
+        """
+        Return the keys as they are once they were written and read again, each with the number of
+        the one that it was. Not every serializer keeps them, nor their order.
+        """
+        numbered = {key: number for number, key in enumerate(keys)}
+        read: dict[Any, int] = self.loads(self.dumps(numbered))
+        return read
+
     def encode(self, context: bytes, state: State, data: bytes) -> bytes:
         """
         Return the payload of a state whose values are serialised in `data`.
         """
         if not self.is_tree:
-            # Stamps go by the position of their keys, and not every serializer keeps the order, or
-            # the keys: one may write them in capitals.
-            numbered = self.dumps({key: number for number, key in enumerate(state.values)})
-            positions = list(self.loads(numbered).values())
+            # Stamps go by the position of their keys.
+            positions = list(self.as_read(state.values).values())
             state = state._replace(stamps=state.stamps.in_order(positions))
         flags, stamps = pack_stamps(state)
         body = stamps + data

@@ -49,7 +49,8 @@ def _stamp(generation: int, tag: bytes) -> Stamp:
 
 NEVER = Stamp(0, "")
 
-# Nearly always there are few enough stamps for a byte to say which one is meant.
+# Nearly always there are few enough stamps for a byte to say which one is meant: a row from 0 to
+# 254. The number that is left stands for none, while a save makes up its mind.
 MOST_IN_A_BYTE = 2**8 - 1
 WIDE_BYTES = 4
 
@@ -115,7 +116,7 @@ class Stamps(Mapping[Any, Stamp]):
         result = _joined(
             keys,
             b"%b%b%b" % (table[:at], saved.packed(), table[at + SIZE :]),
-            [row if known == nowhere else known for known in rows],
+            [row if old == nowhere else old for old in rows],
             row,
         )
         is_mostly_unused = len(table) // SIZE > 2 * len(taken) + FEW

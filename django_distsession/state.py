@@ -3,7 +3,7 @@ A session as a last-writer-wins map, and `merge`, which brings any two copies of
 
 This is a state-based CRDT (Shapiro, Preguiça, Baquero, Zawirski: "Conflict-free replicated data
 types", 2011) over Lamport time-stamps ("Time, clocks, and the ordering of events in a distributed
-system", 1978). Everything here is pure: no I/O, no clock, no Django, no encoding.
+system", 1978). Everything here is pure: no I/O, no clock, no Django.
 """
 
 from __future__ import annotations

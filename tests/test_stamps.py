@@ -71,7 +71,7 @@ def test_one_save_of_all_keys_makes_the_stamps_small_again(count: int) -> None:
     assert len(state.stamps.packed) == SIZE + count + 1
 
 
-def test_stamps_that_no_longer_fit_are_refused() -> None:
+def test_a_tag_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         Stamp(1, "123456789").packed()
 

@@ -46,11 +46,11 @@ class Saving(Loading, Expiring, Lending):
             # JSON makes all keys text. What is compared and stamped must be what is read again.
             # The values stay the same objects, since the request's code may hold on to them.
             objects = list(values.values())
-            places = codec.loads(codec.dumps({key: n for n, key in enumerate(values)}))
+            numbers = codec.as_read(values)
             # What was handed out under a key is under another one now.
             self._lent = EVERYTHING
             values.clear()
-            values.update((key, objects[n]) for key, n in places.items())
+            values.update((key, objects[n]) for key, n in numbers.items())
             data = codec.dumps(values)
         return data
 

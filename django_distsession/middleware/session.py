@@ -115,10 +115,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
             return response
         if settings.SESSION_COOKIE_NAME in request.COOKIES and session.is_empty():
             _delete_cookies(request, response)
-            _vary_by_cookie(response)
+            patch_vary_headers(response, ("Cookie",))
         elif session.accessed:
             self._set_version_cookie(session, response)
-            _vary_by_cookie(response)
+            patch_vary_headers(response, ("Cookie",))
         return response
 
     def _saved(
@@ -129,7 +129,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         _set_cookie(response, settings.SESSION_COOKIE_NAME, session.session_key, lifetime)
         self._set_version_cookie(session, response)
         # Also where nobody looked into the session: a shared cache must not hand out the cookie.
-        _vary_by_cookie(response)
+        patch_vary_headers(response, ("Cookie",))
         return response
 
     def _save_failed(
@@ -151,7 +151,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         Where nobody asked for anonymous requests, it must not pass for that of a visitor who is
         not logged in: templates, for one, swallow errors in `{% if %}`.
         """
-        _vary_by_cookie(response)
+        patch_vary_headers(response, ("Cookie",))
         error = outage.behind_500(request) if response.status_code == 500 else None
         if error is None and (session.anonymous_when_unavailable or response.status_code >= 500):
             return response
@@ -174,14 +174,6 @@ def _session_of(request: HttpRequest) -> Any:
     # A view or a test may have put something else there.
     session = getattr(request, "session", None)
     return session if hasattr(session, "accessed") else None
-
-
-def _vary_by_cookie(response: HttpResponseBase) -> None:
-    # Most responses say nothing of what they vary by, and Django takes its time to find out.
-    if response.has_header("Vary"):
-        patch_vary_headers(response, ("Cookie",))
-    else:
-        response.headers["Vary"] = "Cookie"
 
 
 def _lifetime(session: Any) -> int | None:

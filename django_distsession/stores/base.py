@@ -55,8 +55,7 @@ class Record(NamedTuple):
         """
         Return this record, to be held at least until then.
         """
-        longer = until > self.expires_at and until > self.held_until
-        return self._replace(held_until=until) if longer else self
+        return self._replace(held_until=until) if until > self.gone_by else self
 
     def is_live(self, now: float) -> bool:
         """

@@ -91,6 +91,7 @@ class Node:
         """
         if not (self.health.is_up or self.health.admits()):
             return None
+        # Nearly always one lies idle, and there is no need to say how long to wait.
         return self._pool.take() or self.acquire()
 
     def acquire(self) -> Connection | None:

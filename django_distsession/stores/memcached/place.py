@@ -12,7 +12,7 @@ from ..base import Record
 from . import wire
 from .agreement import Held
 from .connection import Reply, delete_command, get_command, set_command
-from .exchange import exchange
+from .exchange import Command, exchange
 from .node import Node
 
 # Conditions under which a server takes a record.
@@ -31,20 +31,20 @@ class Place:
         self.key = key
         # What its records say of whose they are.
         self._fingerprint = wire.fingerprint(storage_id)
-        self._questions = [(node, get_command(key)) for node in replicas]
+        # Every load asks them, so they are kept.
+        self._questions = self._to(replicas)
 
-    def ask(self) -> list[Reply | None]:
+    def ask(self, nodes: Sequence[Node] | None = None) -> list[Reply | None]:
         """
-        Ask all replicas what they hold, in words that are kept, as every load does.
+        Ask what they hold: all replicas, or these servers, be they replicas or not.
         """
-        return exchange(self.key, self._questions)
+        if nodes is None:
+            return exchange(self.key, self._questions)
+        return exchange(self.key, self._to(nodes))
 
-    def ask_these(self, nodes: Sequence[Node]) -> list[Reply | None]:
-        """
-        Ask some servers, be they replicas or not.
-        """
+    def _to(self, nodes: Sequence[Node]) -> list[Command]:
         command = get_command(self.key)
-        return exchange(self.key, [(node, command) for node in nodes])
+        return [(node, command) for node in nodes]
 
     def read(self, node: Node, reply: Reply, now: float) -> Held:
         """

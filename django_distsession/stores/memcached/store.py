@@ -197,7 +197,7 @@ class MemcachedStore(CacheStore):
         Tell what every configured server holds.
         """
         place = self._place(storage_id)
-        replies = place.ask_these(self.nodes)
+        replies = place.ask(self.nodes)
         return [
             self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
         ]
@@ -237,7 +237,7 @@ class MemcachedStore(CacheStore):
         nodes = [node for node in self.nodes if node in place.replicas or node in extra]
         for attempt in range(MAX_TRIES):
             if attempt or replies is None:
-                replies = place.ask_these(nodes)
+                replies = place.ask(nodes)
             now = self._clock()
             held = [
                 place.read(node, reply, now)

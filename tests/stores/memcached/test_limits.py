@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends import base
+from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Record
@@ -198,7 +198,8 @@ def test_clocks_that_disagree_end_no_session_early(
         def time() -> float:
             return real() + ahead
 
-    monkeypatch.setattr(base, "time", Clock())
+    for module in (base, expiry, loading, saving):
+        monkeypatch.setattr(module, "time", Clock())
     monkeypatch.setattr(store_of(sessions), "_clock", Clock.time)
     assert contents(sessions, key) == {"a": 1, "_session_expiry": 600}
     late = sessions(key)
