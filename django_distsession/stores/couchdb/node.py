@@ -13,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import unquote, urlsplit
 
 from .. import forking
+from ..deadline import Deadline
 from ..health import Health
 from ..pool import Pool, PoolExhausted
 from .connection import FAILURES, Connection, Reply
@@ -114,7 +115,7 @@ class Node:
         timeout: float,
     ) -> Reply:
         try:
-            connection = self._pool.acquire(timeout)
+            connection = self._pool.acquire(Deadline(timeout))
         except PoolExhausted:
             raise TimeoutError("all connections are in use") from None
         try:
