@@ -36,6 +36,7 @@ def test_problems_in_the_settings_are_errors(settings: Any) -> None:
 
 def test_other_engines_are_left_alone(settings: Any) -> None:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+    settings.MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
     del settings.DISTSESSION
     assert run(deploy=True) == []
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_distsession import conf
+from django_distsession import conf, rules
+from django_distsession.secret import Secret
 
 GOOD: dict[str, Any] = {
     "MEMCACHED": {"SERVERS": ["127.0.0.1:11211", "[::1]:11211", "/run/memcached.sock"]},
@@ -171,7 +172,7 @@ def test_a_database_name_that_couchdb_refuses(settings: Any, name: str, suggesti
     (problem,) = conf.problems()
     assert problem.code == conf.BAD_DATABASE
     assert problem.message.endswith(f'Write "{suggestion}", for example.')
-    assert conf.is_database_name(suggestion)
+    assert rules.is_database_name(suggestion)
 
 
 def test_the_cookie_names_the_database(settings: Any) -> None:
@@ -229,9 +230,9 @@ def couchdb_settings(settings: Any, **values: Any) -> Any:
 
 def test_couchdb_takes_one_url_or_several(settings: Any) -> None:
     one, two = "http://127.0.0.1:5984", "https://a:b@db.example:6984/path"
-    assert couchdb_settings(settings).urls == (one,)
+    assert couchdb_settings(settings).urls == (Secret(one),)
     read = couchdb_settings(settings, URL=[one, two], ADMIN_URL=two)
-    assert (read.urls, read.admin_urls) == ((one, two), (two,))
+    assert (read.urls, read.admin_urls) == ((Secret(one), Secret(two)), (Secret(two),))
 
 
 @pytest.mark.parametrize(
