@@ -25,6 +25,7 @@ import django_distsession
 from django_distsession import conf
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.secret import Secret, without_frames
+from django_distsession.stores.couchdb.client import Client
 from testproject.servers import MemcachedNode
 from tests.conftest import engine_class
 from tests.error_reports import ENCODED, PASSWORD, USER, leaks, tells_it, watched
@@ -203,6 +204,13 @@ def test_couchdb_that_is_no_help(
     sessions = couchdb_at(with_password(fake), CLIENT="tests.test_secrets.made_client")
     with client:
         assert_keeps_it(errors_of(*uses(sessions)))
+
+
+def test_a_client_of_ones_own_on_a_database_that_cannot_be(fake: FakeServer) -> None:
+    server = couchdb3.Server(with_password(fake).replace(ENCODED, "x"), auth_method="basic")
+    server._password = PASSWORD
+    with server:
+        assert_keeps_it(errors_of(lambda: Client(server, "No Name")))
 
 
 class Made:
