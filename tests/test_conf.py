@@ -258,3 +258,54 @@ def test_a_couchdb_setting_that_cannot_be(settings: Any, key: str, value: Any, t
     [problem] = conf.problems()
     assert problem.setting == f'DISTSESSION["COUCHDB"]["{key}"]'
     assert told in problem.message
+
+
+@pytest.mark.parametrize("value", [-1, True, "300"])
+def test_a_time_that_may_be_nothing_is_told_so(settings: Any, value: Any) -> None:
+    settings.DISTSESSION = with_setting("HYBRID", "REVALIDATE_AFTER", value)
+    (problem,) = conf.problems()
+    assert problem.message.endswith("must be a number of seconds, 0 or more.")
+
+
+@pytest.mark.parametrize("path", ["no.such.serializer", "nodots", "os.sep", 5])
+def test_a_serializer_that_is_none_is_named(settings: Any, path: Any) -> None:
+    settings.DISTSESSION = GOOD
+    assert conf.get().codec
+    settings.SESSION_SERIALIZER = path
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_PATH
+    assert problem.message.startswith("SESSION_SERIALIZER ")
+    assert "CODEC" not in problem.message
+    with pytest.raises(ImproperlyConfigured, match=r"^SESSION_SERIALIZER "):
+        conf.get()
+
+
+@pytest.mark.parametrize(
+    ("servers", "told"),
+    [
+        (["10.0.0.1:11211", "10.0.0.2"], 'but holds "10.0.0.2".'),
+        (["10.0.0.1:11211", "me:hush@10.0.0.2:11211"], 'but holds "********@10.0.0.2:11211".'),
+        ([("10.0.0.1", 11211)], "but holds a value of type tuple."),
+        (["a:1", "b:1", "a:1"], 'but holds "a:1" more than once.'),
+    ],
+)
+def test_the_bad_one_of_several_servers_is_quoted(
+    settings: Any, servers: list[Any], told: str
+) -> None:
+    settings.DISTSESSION = with_setting("MEMCACHED", "SERVERS", servers)
+    (problem,) = conf.problems()
+    assert problem.message.endswith(told)
+
+
+@pytest.mark.parametrize("password", ["a/b", "a#b", "a?b", "12/b", "a/@b"])
+def test_a_password_that_is_not_encoded_is_told_how(settings: Any, password: str) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "URL", f"http://me:{password}@10.0.0.3:5984")
+    (problem,) = conf.problems()
+    assert "percent-encoded (@ as %40, / as %2F, # as %23)" in problem.message
+    assert password not in problem.message
+
+
+def test_a_path_that_is_too_long_is_no_path(settings: Any) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "CA_FILE", "x" * 5000)
+    (problem,) = conf.problems()
+    assert problem.message.endswith("must be the path of an existing file, or None.")
