@@ -22,6 +22,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from ...secret import Secret
 from .. import dialing
 from ..deadline import Deadline
 
@@ -113,7 +114,7 @@ class Connection(Client):  # type: ignore[misc]
         *,
         connect_timeout: float,
         tls_context: ssl.SSLContext | None = None,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(server, tls_context=tls_context, default_noreply=False)
         self.item_limit = DEFAULT_ITEM_LIMIT
@@ -157,7 +158,7 @@ class Connection(Client):  # type: ignore[misc]
         # TLS may hold what was read from the network and not yet asked for.
         self._decrypted = getattr(raw, "pending", None)
         if self._credentials:
-            self._authenticate(self.sock, *self._credentials)
+            self._authenticate(self._credentials)
         limit = self.stats("settings").get(b"item_size_max")
         self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
 
@@ -176,12 +177,10 @@ class Connection(Client):  # type: ignore[misc]
             raise
         return wrapped
 
-    @staticmethod
-    def _authenticate(sock: _TimedSocket, username: str, password: str) -> None:
-        # memcached's ASCII authentication (-Y): a first `set`, of any key, that holds both.
-        secret = f"{username} {password}".encode()
-        sock.sendall(b"set auth 0 0 %d\r\n%b\r\n" % (len(secret), secret))
-        _, line = _readline(sock, b"")
+    def _authenticate(self, credentials: Secret[tuple[str, str]]) -> None:
+        # Whatever interrupts it shows the view, not what it is a view of.
+        self.sock.sendall(memoryview(credentials.map(authentication).reveal()))
+        _, line = _readline(self.sock, b"")
         if line != b"STORED":
             raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
 
@@ -289,6 +288,15 @@ class Connection(Client):  # type: ignore[misc]
         """
         self.sock.deadline = deadline
         self.sock.raw.settimeout(deadline.require())
+
+
+def authentication(credentials: tuple[str, str]) -> bytes:
+    """
+    Return memcached's ASCII authentication (-Y): a first `set`, of any key, that holds user name
+    and password.
+    """
+    content = " ".join(credentials).encode()
+    return b"set auth 0 0 %d\r\n%b\r\n" % (len(content), content)
 
 
 def get_command(key: bytes) -> bytes:

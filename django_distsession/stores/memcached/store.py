@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any, TypeGuard
 
 from ...exceptions import StoreUnavailable
+from ...secret import Secret
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from ..deadline import Deadline
 from . import wire
@@ -55,7 +56,7 @@ class MemcachedStore(CacheStore):
         connect_timeout: float = 0.25,
         pool_size: int = 32,
         retry_after: float = 1.0,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
         tls_context: ssl.SSLContext | None = None,
         confirms_misses: bool = True,
         clock: Callable[[], float] = time.time,
