@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from . import forking
@@ -62,7 +63,11 @@ def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
 
 
 def _addresses(host: str, port: int, flags: int = 0) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:
+        # What can be no name, such as one with an empty label.
+        raise OSError(f"The server's name cannot be looked up: {error}") from error
     return [(family, address) for family, _, _, _, address in found]
 
 
@@ -84,12 +89,13 @@ class _LookUp:
             sleeper.sleep(deadline.left)
 
 
-class _LookUps:
+class LookUps:
     """
-    Those under way, by name and port.
+    Those under way, by name and port. resolve: looks a name up, and takes as long as it likes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resolve: Callable[[str, int], list[Address]]) -> None:
+        self._resolve = resolve
         forking.begin(self)
 
     def start_anew(self) -> None:
@@ -127,12 +133,9 @@ class _LookUps:
 
     def _run(self, host: str, port: int, one: _LookUp) -> None:
         try:
-            one.found = _addresses(host, port)
+            one.found = self._resolve(host, port)
         except OSError as error:
             one.error = error
-        except Exception as error:
-            # A name that is none, such as one with an empty label: `UnicodeError`.
-            one.error = OSError(f"The server's name cannot be looked up: {error}")
         finally:
             self._end(host, port, one)
             for sleeper in list(one.waiting):
@@ -143,4 +146,4 @@ class _LookUps:
             self._running.pop((host, port), None)
 
 
-_look_ups = _LookUps()
+_look_ups = LookUps(_addresses)
