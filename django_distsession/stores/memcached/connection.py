@@ -33,6 +33,9 @@ FAILURES = (OSError, MemcacheError, ValueError)
 RECEIVE = 8192
 LONGEST_LINE = 2048
 
+# By how much a call may wait too long, in seconds.
+SLACK = 0.002
+
 # Stale; won, and lost, the right to make it anew.
 MARKS = (b" X", b" W", b" Z")
 
@@ -76,22 +79,42 @@ class _TimedSocket:
     What pymemcache uses of a socket, with a deadline.
     """
 
-    __slots__ = ("deadline", "raw")
+    __slots__ = ("_time_out", "deadline", "raw")
 
     def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
         self.raw = raw
         self.deadline = deadline
+        self._time_out = -1.0
+
+    def start(self, deadline: Deadline, left: float, data: bytes) -> None:
+        """
+        Send by a new deadline, to which so many seconds are left.
+        """
+        self.deadline = deadline
+        # Nearly always it is as long as it was last time, and it takes a system call to set.
+        if not 0 <= self._time_out - left < SLACK:
+            self.raw.settimeout(max(left, 0.0))
+            self._time_out = left
+        sent = self.raw.send(data)
+        if sent < len(data):
+            self.sendall(memoryview(data)[sent:])
 
     def recv(self, size: int) -> bytes:
-        self.raw.settimeout(self.deadline.require())
+        self.wait()
         return self.raw.recv(size)
 
-    def sendall(self, data: bytes) -> None:
-        self.raw.settimeout(self.deadline.require())
-        sent = self.raw.send(data)
+    def sendall(self, data: bytes | memoryview) -> None:
+        sent = 0
         while sent < len(data):
-            self.raw.settimeout(self.deadline.require())
+            self.wait()
             sent += self.raw.send(memoryview(data)[sent:])
+
+    def wait(self) -> None:
+        """
+        Let the next call wait as long as time is left.
+        """
+        self._time_out = self.deadline.require()
+        self.raw.settimeout(self._time_out)
 
     def close(self) -> None:
         self.raw.close()
@@ -193,16 +216,17 @@ class Connection(Client):  # type: ignore[misc]
             return False
         return not (self._decrypted and self._decrypted())
 
-    def send(self, key: bytes, command: bytes, body: bytes, deadline: Deadline) -> None:
+    def send(
+        self, key: bytes, command: bytes, body: bytes, deadline: Deadline, left: float
+    ) -> None:
         """
         Send a command of the meta protocol on `key`; `body` follows its line. The reply is due by
-        the deadline, too.
+        the deadline, too, to which so many seconds are left.
         """
         self._opaque += 1
         # What was asked for comes back in the order in which it was asked for, these last.
         self._ending = b" k%b O%d" % (key, self._opaque)
-        self.sock.deadline = deadline
-        self.sock.sendall(b"%b k O%d\r\n%b" % (command, self._opaque, body))
+        self.sock.start(deadline, left, b"%b k O%d\r\n%b" % (command, self._opaque, body))
 
     def receive(self) -> Reply:
         """
@@ -287,7 +311,7 @@ class Connection(Client):  # type: ignore[misc]
         Bound what the next read may take.
         """
         self.sock.deadline = deadline
-        self.sock.raw.settimeout(deadline.require())
+        self.sock.wait()
 
 
 def authentication(credentials: tuple[str, str]) -> bytes:

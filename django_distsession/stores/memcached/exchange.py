@@ -27,13 +27,13 @@ def exchange(
     deadline: Deadline,
     body: bytes = b"",
     *,
-    is_asked: Callable[[Node], bool] = Node.is_up,
+    is_asked: Callable[[Node], bool] | None = None,
 ) -> list[Reply | None]:
     """
     Return the replies in the order of the commands, None for each server that gave none.
 
     key: what all commands are about. body: what follows each of them. is_asked: whether to ask a
-    server at all.
+    server at all; None: if it is up.
 
     It takes half of the time that is left at the most: what one server keeps silent about may have
     to be asked for elsewhere, or written there.
@@ -46,7 +46,8 @@ def exchange(
     deadline = deadline.share(2)
     try:
         for position, (node, _) in enumerate(commands):
-            if is_asked(node) and (connection := node.take(deadline)):
+            wanted = node.breaker.is_up if is_asked is None else is_asked(node)
+            if wanted and (connection := node.take(deadline)):
                 busy[position] = connection
         if body:
             _check_size(key, commands, body, busy)
@@ -54,7 +55,7 @@ def exchange(
         for position, connection in tuple(busy.items()):
             node, command = commands[position]
             try:
-                connection.send(key, command, body, deadline)
+                connection.send(key, command, body, deadline, given)
             except FAILURES as error:
                 node.broke(busy.pop(position), error, given)
         left = deadline.left

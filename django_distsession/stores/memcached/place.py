@@ -40,7 +40,7 @@ class Place:
         self,
         deadline: Deadline,
         nodes: Sequence[Node] | None = None,
-        is_asked: Callable[[Node], bool] = Node.is_up,
+        is_asked: Callable[[Node], bool] | None = None,
     ) -> list[Reply | None]:
         """
         Ask what they hold: all replicas, or these servers, be they replicas or not.

@@ -109,7 +109,7 @@ class Cluster:
         deadline: Deadline,
         body: bytes = b"",
         *,
-        is_asked: Callable[[Node], bool] = Node.is_up,
+        is_asked: Callable[[Node], bool] | None = None,
     ) -> list[Reply | None]:
         """
         Stand in for the function of this name.
@@ -119,7 +119,7 @@ class Cluster:
             if position == 1 and self.interruption:
                 interruption, self.interruption = self.interruption, None
                 interruption()
-            asked = is_asked(node)
+            asked = node.is_up() if is_asked is None else is_asked(node)
             replies.append(self._send(node, Request(command, body)) if asked else None)
             if self.crash_after is not None:
                 self.crash_after -= 1

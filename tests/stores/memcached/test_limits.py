@@ -51,9 +51,9 @@ def test_a_session_over_the_limit_is_refused_before_it_is_sent(
         sent: list[bytes] = []
         send = Connection.send
 
-        def noting(self: Connection, key: bytes, command: bytes, body: bytes, by: Any) -> None:
+        def noting(self: Connection, key: bytes, command: bytes, body: bytes, *by: Any) -> None:
             sent.append(body)
-            send(self, key, command, body, by)
+            send(self, key, command, body, *by)
 
         monkeypatch.setattr(Connection, "send", noting)
         with pytest.raises(RecordTooLarge) as raised:

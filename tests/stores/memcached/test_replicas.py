@@ -74,11 +74,11 @@ def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[Memcached
     for node in store.nodes:
         connection = node.acquire(Deadline(SOON))
         assert connection is not None
-        connection.send(cache_key, b"mg %b v c t" % cache_key, b"", Deadline(SOON))
+        connection.send(cache_key, b"mg %b v c t" % cache_key, b"", Deadline(SOON), SOON)
         value = connection.receive().value
         damaged = value[:-1] + bytes([value[-1] ^ 1])
         command = b"ms %b %d T99" % (cache_key, len(value))
-        connection.send(cache_key, command, damaged + b"\r\n", Deadline(SOON))
+        connection.send(cache_key, command, damaged + b"\r\n", Deadline(SOON), SOON)
         connection.receive()
         node.release(connection)
         assert contents(sessions, key) == {"a": 1}
