@@ -11,6 +11,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 
 from .. import canonical, suspicious
 from ..codecs import BadPayload, Codec
+from ..exceptions import UnreadableCopy
 from ..stamps import Stamp
 from ..state import State, merge
 from ..stores.base import Record
@@ -60,11 +61,22 @@ class Records:
     def merge(self, storage_id: str, records: Sequence[Record]) -> Record | None:
         """
         Return the record of the merge of several live records; the stores are given this.
+
+        None if not one can be read: then there is no session, though nothing is written over it.
+        `UnreadableCopy` if one cannot be read that another process has written since. What is older
+        and cannot be read is left out: whoever wrote the newer one has seen it, or it is damaged.
         """
         opened = [self.open(storage_id, record) for record in records]
         states = [one[0] for one in opened if one is not None]
         if not states:
             return None
+        readable = {record.version for record, one in zip(records, opened, strict=True) if one}
+        newest = max(readable).generation
+        if any(
+            record.version.generation >= newest and record.version not in readable
+            for record in records
+        ):
+            raise UnreadableCopy
         merged = reduce(merge, states)
         record = self.seal(storage_id, merged, self.codec.dumps(merged.values))
         return record.holding(max(one.gone_by for one in records))
