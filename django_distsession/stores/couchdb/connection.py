@@ -66,7 +66,8 @@ class _TimedSocket:
         self._unsent.append(data)
 
     def flush(self) -> None:
-        data = b"".join(self._unsent)
+        # A view, since the head may hold a password: the `repr` of one does not tell it.
+        data = memoryview(b"".join(self._unsent))
         self._unsent.clear()
         self.timed().sendall(data)
 

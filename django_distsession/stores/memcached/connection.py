@@ -22,6 +22,8 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from ...secret import Secret
+
 # What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError)
 
@@ -75,7 +77,7 @@ class Connection(Client):  # type: ignore[misc]
         timeout: float,
         connect_timeout: float,
         tls_context: ssl.SSLContext | None = None,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(
             server,
@@ -105,7 +107,7 @@ class Connection(Client):  # type: ignore[misc]
             # TLS may hold what was read from the network and not yet asked for.
             self._decrypted = getattr(self.sock, "pending", None)
             if self._credentials:
-                self._authenticate(*self._credentials)
+                self._authenticate(self._credentials)
             limit = self.stats("settings").get(b"item_size_max")
             self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
         except BaseException as error:
@@ -150,10 +152,9 @@ class Connection(Client):  # type: ignore[misc]
                 self.sock = self.tls_context.wrap_socket(self.sock, server_hostname=self.server[0])
         self.sock.settimeout(self.timeout)
 
-    def _authenticate(self, username: str, password: str) -> None:
-        # memcached's ASCII authentication (-Y): a first `set`, of any key, that holds both.
-        secret = f"{username} {password}".encode()
-        self.sock.sendall(b"set auth 0 0 %d\r\n%b\r\n" % (len(secret), secret))
+    def _authenticate(self, credentials: Secret[tuple[str, str]]) -> None:
+        # Whatever interrupts it shows the view, not what it is a view of.
+        self.sock.sendall(memoryview(credentials.map(authentication).reveal()))
         _, line = _readline(self.sock, b"")
         if line != b"STORED":
             raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
@@ -247,6 +248,15 @@ class Connection(Client):  # type: ignore[misc]
         Bound what the next read may take.
         """
         self.sock.settimeout(seconds)
+
+
+def authentication(credentials: tuple[str, str]) -> bytes:
+    """
+    Return memcached's ASCII authentication (-Y): a first `set`, of any key, that holds user name
+    and password.
+    """
+    content = " ".join(credentials).encode()
+    return b"set auth 0 0 %d\r\n%b\r\n" % (len(content), content)
 
 
 def get_command(key: bytes) -> bytes:

@@ -96,7 +96,7 @@ class Listing:
                 return
 
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
-        reason = f"{type(error).__name__}: {error}" if error else "it is down"
+        reason = f"{type(error).__name__}: {error}".rstrip(".") if error else "it is down"
         return StoreUnavailable(
             f"memcached at {self._node.name} does not list its keys ({reason}). It must be up, "
             "and run without -X (--disable-dumping) and with its LRU crawler."

@@ -112,7 +112,7 @@ class Place:
         ]
         return StoreUnavailable(
             f"{reached} of this session's memcached servers answered, {quorum} must. "
-            f"Their latest errors: {'; '.join(errors)}."
+            f"Their latest errors: {'; '.join(errors).rstrip('.')}."
         )
 
 

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Any, TypeGuard
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
+from ...secret import Secret
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from . import wire
 from .agreement import Held, Repair, agree
@@ -58,7 +59,7 @@ class MemcachedStore(CacheStore):
         connect_timeout: float = 0.25,
         pool_size: int = 32,
         retry_after: float = 1.0,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
         tls_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
