@@ -4,8 +4,6 @@ What somebody tries who may write to a store, has a session of his own and lacks
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 from django_distsession import canonical
 from django_distsession.backends.records import Records
 from django_distsession.codecs import HEAD, BadPayload, Codec, EncryptedCodec, SignedCodec
-from django_distsession.stamps import Stamp
-from django_distsession.state import State, first_state, new_tag, next_state
+from django_distsession.stamps import Stamp, Stamps
+from django_distsession.state import State, first_state
 from django_distsession.stores.base import Record
 from django_distsession.stores.couchdb.documents import ForeignDocument, to_document, to_record
 
@@ -26,44 +24,24 @@ DATA = b'{"_auth_user_id": "1"}'
 # The payload that is to be read: its head, one stamp for the keys of his own session, which pass
 # for removed ones, and the session.
 WANTED = HEAD.pack(0, CREATED_AT, EXPIRES_AT, 1, 16, len(DATA)) + bytes(7) + b"\x0100000000" + DATA
-ROWS = 126
 NEWLINE, TAB = 10, 9
-
-
-def saved(state: State, changed: Iterable[str]) -> State:
-    return next_state(state, state.values, changed=[*changed], expires_at=EXPIRES_AT, tag=new_tag())
+ROWS = max(WANTED) + 1
 
 
 def session_that_spells() -> State:
     """
     Return a session in which the bytes that say which save wrote which key spell `WANTED`.
 
-    Each save takes the lowest free row of the table of stamps, so who writes a key in the save
-    that takes row 123 writes a "{". Nothing but saves of one session is needed.
+    Whoever saves often enough can make one: the save of row 123 in the table of stamps writes the
+    keys that are to be "{".
     """
-    spelt = [f"s{number}" for number in range(len(WANTED))]
-    byte_of = dict(zip(spelt, WANTED, strict=True))
-    # First each key has a row of its own: of those that spell one byte, one has the right row,
-    # and the others have higher ones.
-    row_of = {byte: key for key, byte in reversed(byte_of.items())}
-    others = sorted(set(spelt) - set(row_of.values()), key=lambda key: -byte_of[key])
-    for key in others:
-        row_of[max(set(range(ROWS)) - row_of.keys())] = key
-    fillers = {f"filler{row}": row for row in range(ROWS) if row not in row_of}
-    row_of |= {row: key for key, row in fillers.items()}
-    # The last byte that is moved is the one that stands behind a version's tag.
-    before = sorted(fillers, key=lambda key: fillers[key] == NEWLINE)
-    values = dict.fromkeys([*before, *spelt], 0)
-    state = first_state(values, created_at=CREATED_AT, expires_at=EXPIRES_AT, tag=new_tag())
-    for row in range(1, ROWS):
-        state = saved(state, [row_of[row]])
-    while state.saved.generation < 256:
-        # Generations from 128 on hold bytes that are no UTF-8.
-        state = saved(state, ())
-    for byte in sorted({byte_of[key] for key in others}, reverse=True):
-        state = saved(state, [key for key in spelt if byte_of[key] == byte])
-    # White space in front of what follows.
-    return saved(state, [f"filler{TAB}"])
+    # What stands behind a version's tag, and white space in front of what follows.
+    rows = [NEWLINE, *WANTED]
+    # The last save's stamp is the highest, and all of it is ASCII.
+    table = [Stamp(ROWS + 1 if row == TAB else row + 1, "t" * 8) for row in range(ROWS)]
+    packed = b"".join([stamp.packed() for stamp in table]) + bytes([*rows, TAB])
+    values = {f"k{position:02}": 0 for position in range(len(rows))}
+    return State(values, Stamps(list(values), packed), CREATED_AT, EXPIRES_AT, table[TAB])
 
 
 def with_bytes_moved(record: Record, count: int) -> Record:
