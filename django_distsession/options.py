@@ -45,7 +45,7 @@ class MemcachedSettings:
     servers: tuple[str, ...] = option(REQUIRED, rules.servers)
     replicas: int = option(None, rules.optional(rules.count))
     quorum: int = option(1, rules.count)
-    timeout: float = option(0.25, rules.seconds)
+    timeout: float = option(1.0, rules.seconds)
     connect_timeout: float = option(0.25, rules.seconds)
     pool_size: int = option(32, rules.count)
     retry_after: float = option(1.0, rules.seconds)

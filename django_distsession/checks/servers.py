@@ -41,18 +41,18 @@ def check_servers(
 
 
 def _memcached(given: conf.MemcachedSettings) -> Iterator[CheckMessage]:
+    from ..stores.deadline import Deadline
     from ..stores.memcached.connection import FAILURES, Connection, parse_server
 
     for server in given.servers:
         connection = Connection(
             parse_server(server),
-            timeout=given.timeout,
             connect_timeout=given.connect_timeout,
             tls_context=given.tls_context,
             credentials=given.credentials,
         )
         try:
-            connection.open()
+            connection.connect(Deadline(given.timeout))
             version = connection.version().decode("ascii", "replace")
         except FAILURES as error:
             yield _unusable(f"memcached at {server} cannot be used ({_said(error)}).")

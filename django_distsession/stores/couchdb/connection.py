@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..deadline import Deadline
 from .response import Response
 
 # What can go wrong with a connection. A time-out is an OSError too.
@@ -84,6 +85,8 @@ class Connection:
     For one thread at a time. After any failure it is to be closed, not used again.
     """
 
+    place: object = None
+
     def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
         self._http = (
             http.client.HTTPConnection(host, port)
@@ -137,7 +140,7 @@ class Connection:
         # Nobody uses it any more, in a forked child for instance.
         self.close()
 
-    def open(self) -> None:
+    def open(self, deadline: Deadline) -> None:
         """
         Do nothing: it connects for its first request, whose deadline covers that too.
         """

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from ...secret import Secret
 from .. import forking
+from ..deadline import Deadline
 from ..health import Health
 from ..pool import Pool, PoolExhausted
 from .address import Address
@@ -87,7 +88,7 @@ class Node:
         timeout: float,
     ) -> Reply:
         try:
-            connection = self._pool.acquire(timeout)
+            connection = self._pool.acquire(Deadline(timeout))
         except PoolExhausted:
             raise TimeoutError("all connections are in use") from None
         try:
