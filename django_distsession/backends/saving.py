@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from ..exceptions import StoreUnavailable
+from ..exceptions import StoreUnavailable, UnreadableCopy
 from ..state import State, first_state, merge, new_tag, next_state
 from ..stores.base import Conflict
 from . import expiry
@@ -118,6 +118,9 @@ class Saving(Loading, Expiring, Lending):
             except Conflict as conflict:
                 current = self._usable(storage_id, conflict.found)
                 if current is None:
+                    if conflict.found and conflict.found.record.is_live(time.time()):
+                        # It could be read a moment ago.
+                        raise UnreadableCopy from None
                     raise UpdateError from None
                 # Nothing that was seen is forgotten, whatever a second fault brought to light.
                 loaded, base = current, merge(current.state, base)

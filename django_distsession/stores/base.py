@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..exceptions import StoreError
 from ..stamps import Stamp
-from ..state import ENDED_GENERATION
+from ..state import ended_version
 
 
 class Record(NamedTuple):
@@ -68,8 +68,7 @@ class Record(NamedTuple):
         """
         Return the record that an ended session leaves behind until `expires_at`.
         """
-        version = Stamp(ENDED_GENERATION, f"{expires_at:x}")
-        return cls(version, expires_at, expires_at, ended=True)
+        return cls(ended_version(expires_at), expires_at, expires_at, ended=True)
 
 
 # What a store needs to compare and swap. Opaque to everybody but the store that made it.

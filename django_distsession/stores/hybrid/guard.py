@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from ...exceptions import StoreError, StoreUnavailable
+from ...exceptions import StoreError, StoreUnavailable, UnreadableCopy
 from .. import forking
 from ..base import (
     Cleared,
@@ -122,6 +122,10 @@ class GuardedStore(DurableStore):
             raise self._known_error()
         try:
             result = call()
+        except UnreadableCopy:
+            # One session's trouble.
+            self._answered()
+            raise
         except StoreUnavailable as error:
             self._error = error
             if self.health.failed(error):

@@ -16,7 +16,7 @@ from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Found, Record
 from django_distsession.stores.couchdb.client import Client
-from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING
+from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING, outrank
 from django_distsession.stores.couchdb.recent import OVERHEAD, Known, Recent
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
@@ -239,6 +239,26 @@ def test_an_end_that_did_not_outrank_is_no_end(
     fake.script = [reply(200, document), reply(201, {"rev": f"2-{HIGH}"}), reply(201, refused)]
     with pytest.raises(StoreUnavailable):
         faked(key).delete(key)
+
+
+def test_one_outranking_revision_has_one_content() -> None:
+    sent: dict[str, dict[str, Any]] = {}
+
+    class Remembering:
+        def bulk_docs(
+            self, documents: list[dict[str, Any]], *, new_edits: bool
+        ) -> list[dict[str, Any]]:
+            for document in documents:
+                assert sent.setdefault(document["_rev"], document) == document
+            return []
+
+    client: Any = Remembering()
+    tombstone = Record.tombstone(500)
+    ends = [tombstone, tombstone.holding(900), tombstone._replace(created_at=1)]
+    for ended in [*ends, *ends]:
+        for doc_id in ("a" * 64, "b" * 64):
+            outrank(client, doc_id, ended)
+    assert len(sent) == 6
 
 
 def known(size: int) -> Known:

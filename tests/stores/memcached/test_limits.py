@@ -76,14 +76,14 @@ def test_what_just_fits_is_taken(use: Any, limit: str) -> None:
         room = connection.item_limit - wire.HEADER.size - len(store._prefix) - 64 - 128
         later = int(time.time()) + DAY
         for step, less in enumerate((0, 1, 7, 48, 300)):
-            record = Record(Stamp(1, "a"), later, later, b"x" * (room - less))
+            record = Record(Stamp(1, "a" * 8), later, later, b"x" * (room - less))
             token = store.add(f"{step:064}", record)
             token = store.replace(f"{step:064}", record, token)
             found = store.get(f"{step:064}")
             assert found is not None
             assert found.record == record
         with pytest.raises(RecordTooLarge):
-            store.add("y" * 64, Record(Stamp(1, "a"), later, later, b"x" * (room + 1)))
+            store.add("y" * 64, Record(Stamp(1, "a" * 8), later, later, b"x" * (room + 1)))
 
 
 def test_copies_that_are_too_large_together_are_still_read(use: Any) -> None:
@@ -286,7 +286,7 @@ def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
     storage_id, now = random.randbytes(32).hex(), int(time.time())
     right, wrong = store(0), store(offset)
     try:
-        token = right.add(storage_id, Record(Stamp(1, "abc"), now + 100, now, b"payload"))
+        token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
         first, second = right.nodes
         # The first server lost its copy, is given one, and is soon the only one with any.
         right.discard(storage_id, {first: token[first]})

@@ -140,13 +140,13 @@ def test_a_merge_is_held_as_long_as_the_longest_copy_lives(
     first, _, last = store_of(sessions).nodes
     # One process does not reach the first server.
     with out_of_reach(first):
-        monkeypatch.setattr(saving, "new_tag", lambda: "a")
+        monkeypatch.setattr(saving, "new_tag", lambda: "a" * 8)
         long.set_expiry(90 * 24 * 3600)
         long.save()
         whole_life = remaining(sessions, trio[2], key)
     # The other, whose save counts as the later one, does not reach the last, which sleeps.
     with out_of_reach(last):
-        monkeypatch.setattr(saving, "new_tag", lambda: "z")
+        monkeypatch.setattr(saving, "new_tag", lambda: "z" * 8)
         short.set_expiry(60)
         short.save()
     for node in trio[:2]:
