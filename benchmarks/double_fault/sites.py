@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 from benchmarks.floors.couchdb import BareCouchDB
 from testproject.servers import CouchDBServer, MemcachedNode
 from testproject.servers.base import Server
-from testproject.servers.links import Link
+from testproject.servers.links import Link, host_and_port, through
 from testproject.servers.network import Network
 from testproject.servers.process import LOOPBACK
 
@@ -124,18 +123,3 @@ def failing(server: Server, kind: str) -> Fault:
 def broken_link(link: Link, kind: str) -> Fault:
     begin = {"killed": link.reset, "hung": link.cut, "refused": link.refuse}[kind]
     return Fault(begin, link.mend)
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname
-    return parts.hostname, parts.port or 80
-
-
-def through(url: str, link: Link) -> str:
-    """
-    Return the URL that leads to a server by a link.
-    """
-    parts = urlsplit(url)
-    credentials, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{credentials}{at}{link.address}"))

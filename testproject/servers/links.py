@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from urllib.parse import urlsplit, urlunsplit
 
 from testproject.servers.network import Network
 from testproject.servers.process import LOOPBACK
@@ -249,3 +250,18 @@ class Pair:
         self._unsent[to] = unsent
         if had_unsent != bool(unsent):
             self.watch()
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    return parts.hostname, parts.port or 80
+
+
+def through(url: str, link: Link) -> str:
+    """
+    Return the URL that leads to a server by a link.
+    """
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{credentials}{at}{link.address}"))
