@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 # Under these keys a session says which one it is, and who won the fight.
 NUMBER, CONTENDED = "number", "contended"
 
-LONGEST_HISTORY = 80
+LONGEST_HISTORY = 200
 
 
 class Harm(StrEnum):

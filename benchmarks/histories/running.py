@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.floors.couchdb import BareCouchDB
 from benchmarks.histories.faults import Chooser, Excuses, Servers
@@ -52,9 +53,14 @@ class Outcome:
         )
 
 
-def run(options: Options, couchdb: CouchDBServer | None = None) -> Outcome:
+def run(
+    options: Options,
+    couchdb: CouchDBServer | None = None,
+    running: list[Worker] | None = None,
+) -> Outcome:
     """
-    couchdb: one that is running; otherwise one is started where the engine needs it.
+    couchdb, running: a server and processes that are running; otherwise they are started here.
+    There is one process more than `options` says, which repairs.
     """
     with ExitStack() as stack:
         count = 0 if options.engine == "couchdb" else options.nodes
@@ -70,7 +76,8 @@ def run(options: Options, couchdb: CouchDBServer | None = None) -> Outcome:
             [nodes_links(network, nodes) for _ in range(options.workers)],
             [couchdb_links(network, couchdb, options.urls) for _ in range(options.workers)],
         )
-        running = stack.enter_context(running_workers(options.workers + 1, quiet=True))
+        if running is None:
+            running = stack.enter_context(running_workers(options.workers + 1, quiet=True))
         stack.enter_context(database(couchdb, options.namespace))
         configure(running, servers, options)
         stack.enter_context(busy(options.load))
@@ -94,6 +101,7 @@ class History:
 
     def __init__(self, servers: Servers, running: list[Worker], options: Options) -> None:
         self._options = options
+        self._servers = servers
         self._site = Site(Model(), Excuses(), options.requests)
         self._visitors = [
             Visitor(number, worker, self._site, options.seed)
@@ -127,7 +135,13 @@ class History:
             for thread in threads:
                 thread.join(LONGEST_REQUEST)
         assert not any(thread.is_alive() for thread in threads), "A request never ends."
-        self._repair()
+        self._repairing.do("recover")
+        if self._options.engine == "hybrid":
+            # Whatever CouchDB has is not lost.
+            self._repairing.do(
+                "configure", *straight(self._servers, self._options, REVALIDATE_AFTER=0)
+            )
+        self._read_all(final=True)
         seconds = time.monotonic() - began
         return Outcome(site.requests, self._faults, site.refused, seconds, site.model)
 
@@ -161,9 +175,12 @@ class History:
         self._repairing.do("recover")
         if self._options.all_recover:
             self._let_all_recover()
-        for session in self._site.everybody():
-            self._repairer.look(session, final=True)
+        self._read_all(final=self._options.engine != "hybrid")
         self._note("all sessions were read and repaired")
+
+    def _read_all(self, *, final: bool) -> None:
+        for session in self._site.everybody():
+            self._repairer.look(session, final=final)
 
     def _let_all_recover(self) -> None:
         self._site.calls += 1
@@ -185,24 +202,38 @@ def database(couchdb: CouchDBServer | None, name: str) -> Iterator[None]:
 
 def configure(running: list[Worker], servers: Servers, options: Options) -> None:
     """
-    Tell each process the same settings, but its own ways to the servers; the last one goes
-    straight, and finds out soon who is back.
+    Tell each process the same settings, but its own ways to the servers.
     """
-    couchdb, ports = servers.couchdb, [node.port for node in servers.nodes]
-    for number, worker in enumerate(running):
-        urls = [couchdb.url] if couchdb else []
-        is_last = number == len(running) - 1
-        if not is_last:
-            ports = [link.port for link in servers.node_links[number]]
-            if couchdb:
-                urls = [through(couchdb.url, link) for link in servers.couchdb_links[number]]
-        else:
-            ports = [node.port for node in servers.nodes]
-        distsession = options.settings(urls, SOON if is_last else options.retry_after)
-        names = [host(node) for node in range(len(ports))]
-        worker.tell("configure", options.engine, distsession, dict(zip(names, ports, strict=True)))
+    couchdb = servers.couchdb
+    for worker, nodes, links in zip(
+        running, servers.node_links, servers.couchdb_links, strict=False
+    ):
+        urls = [through(couchdb.url, link) for link in links] if couchdb else []
+        distsession = options.settings(urls, options.retry_after)
+        worker.tell("configure", options.engine, distsession, named(link.port for link in nodes))
+    running[-1].tell("configure", *straight(servers, options))
     for worker in running:
         assert worker.hear() == Answer()
+
+
+def straight(
+    servers: Servers, options: Options, **hybrid: float
+) -> tuple[str, dict[str, Any], dict[str, int]]:
+    """
+    Return what the repairer is told, who goes straight to all servers.
+    """
+    urls = [servers.couchdb.url] if servers.couchdb else []
+    distsession = options.settings(urls, SOON)
+    if hybrid:
+        distsession["HYBRID"].update(hybrid)
+    return options.engine, distsession, named(node.port for node in servers.nodes)
+
+
+def named(ports: Iterable[int]) -> dict[str, int]:
+    """
+    Return the ports by the names of the memcached servers they lead to.
+    """
+    return {host(number): port for number, port in enumerate(ports)}
 
 
 @contextmanager

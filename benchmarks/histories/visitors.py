@@ -22,6 +22,8 @@ HOT = 3
 REMEMBERED = 40
 # Between loading a session and saving it.
 LONGEST_PAUSE = 0.004
+# Whoever was refused tries again after so long.
+AFTER_REFUSAL = 0.02
 
 
 @dataclass(slots=True)
@@ -78,7 +80,10 @@ class Visitor:
                 if self.calls < site.calls:
                     self._worker.do("recover")
                     self.calls += 1
+                refused = site.refused
                 self._visit()
+                if site.refused > refused:
+                    site.stopped.wait(AFTER_REFUSAL)
                 with site.lock:
                     site.requests += 1
                     if site.requests >= site.limit:

@@ -14,17 +14,11 @@ from benchmarks.double_fault.sites import CASES, COUCHDB_KINDS, site
 from testproject.servers import CouchDBServer, MemcachedNode, couchdb_server, memcached_nodes
 from testproject.servers.apache_couchdb import ApacheCouchDB
 from testproject.servers.pouchdb import PouchDBServer
-from testproject.workers import Worker, running_workers
+from testproject.workers import Worker
 
 PROCESSES, SESSIONS = 3, 30
 # Hanging takes longer, and is to the processes what a time-out of memcached's is.
 CASES_HERE = [case for case in CASES if case[1] != "CouchDB hung"]
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[list[Worker]]:
-    with running_workers(PROCESSES, quiet=True) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +38,7 @@ def own_couchdb() -> Iterator[CouchDBServer]:
 @pytest.mark.parametrize(("engine", "kind"), CASES_HERE)
 def test_a_second_fault_before_all_know_that_the_first_is_over(
     request: pytest.FixtureRequest,
-    workers: list[Worker],
+    web_processes: list[Worker],
     own_nodes: list[MemcachedNode],
     engine: str,
     kind: str,
@@ -52,6 +46,6 @@ def test_a_second_fault_before_all_know_that_the_first_is_over(
     couchdb = "own_couchdb" if kind in COUCHDB_KINDS else "couchdb"
     behind = None if engine == "memcached" else request.getfixturevalue(couchdb)
     with site(engine, kind, own_nodes, behind, timeout=0.5) as where:
-        harm = Scenario(workers, where).run(SESSIONS)
+        harm = Scenario(web_processes[:PROCESSES], where).run(SESSIONS)
     assert harm.requests == 3 * SESSIONS
     assert (harm.counts, harm.errors) == ((0, 0, 0, 0), [])
