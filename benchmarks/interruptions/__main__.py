@@ -37,6 +37,7 @@ def parse() -> Options:
     add("--users", type=int, default=usual.users, help="threads or greenlets")
     add("--pool-size", type=int, default=usual.pool_size)
     add("--hang-after", type=float, default=usual.hang_after, help="seconds")
+    add("--delay", type=float, default=usual.delay, help="of the links to servers, in seconds")
     add("--gevent", action="store_true", help="interrupt greenlets instead of threads")
     return Options(**vars(parser.parse_args()))
 

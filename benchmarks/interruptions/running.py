@@ -31,7 +31,8 @@ LEEWAY = 60.0
 class Options:
     """
     exceptions, seconds: whichever is reached first ends it. users: threads, or greenlets.
-    hang_after: the seconds after which a request never ends.
+    hang_after: the seconds after which a request never ends. delay: of the links to the servers,
+    in seconds each way: the longer it is, the longer users wait for a connection.
     """
 
     engine: str = "memcached"
@@ -40,6 +41,7 @@ class Options:
     users: int = 24
     pool_size: int = 4
     hang_after: float = 20.0
+    delay: float = 0.002
     gevent: bool = False
 
 
@@ -99,6 +101,8 @@ def run(options: Options, couchdb: CouchDBServer | None = None) -> Result:
                 "POOL_SIZE": options.pool_size,
                 "TIMEOUT": 10.0,
             }
+        for link in links:
+            link.slow_down(options.delay)
         return interrupted(options, distsession, links)
 
 

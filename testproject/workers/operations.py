@@ -4,6 +4,7 @@ What a worker can be told to do. Public interfaces of the package only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import time
@@ -136,6 +137,39 @@ def recover(*servers: str) -> None:
         time.sleep(POLL_INTERVAL)
 
 
+def time_loads(keys: list[str], seconds: float, pause: float) -> list[float]:
+    """
+    Load sessions in turn for a while, each at least once; return the microseconds of each load.
+    """
+    over, times = time.monotonic() + seconds, []
+    for number, key in enumerate(itertools.cycle(keys)):
+        if number >= len(keys) and time.monotonic() >= over:
+            break
+        times.append(_timed(key))
+        time.sleep(pause)
+    return times
+
+
+def find_out(keys: list[str]) -> list[float]:
+    """
+    Load sessions until a server counts as down; return the microseconds of each load.
+    """
+    times: list[float] = []
+    over = time.monotonic() + PATIENCE
+    for key in itertools.cycle(keys):
+        if down() or time.monotonic() > over:
+            break
+        times.append(_timed(key))
+    return times
+
+
+def _timed(key: str) -> float:
+    started = time.perf_counter_ns()
+    # A session that could not be loaded is empty.
+    assert read(key)
+    return (time.perf_counter_ns() - started) / 1000
+
+
 def repair() -> None:
     from django.core.management import call_command
 
@@ -144,5 +178,17 @@ def repair() -> None:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     operation.__name__: operation
-    for operation in (configure, create, read, write, change, flush, down, recover, repair)
+    for operation in (
+        configure,
+        create,
+        read,
+        write,
+        change,
+        flush,
+        down,
+        recover,
+        time_loads,
+        find_out,
+        repair,
+    )
 }
