@@ -32,7 +32,7 @@ def parse() -> Options:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interruptions", description=__doc__)
     add = parser.add_argument
     add("--engine", choices=ENGINES, default=usual.engine)
-    add("--exceptions", type=int, default=usual.exceptions)
+    add("--exceptions", type=int, default=usual.exceptions, help="that hit a request")
     add("--seconds", type=float, default=usual.seconds, help="end earlier, after so many")
     add("--users", type=int, default=usual.users, help="threads or greenlets")
     add("--pool-size", type=int, default=usual.pool_size)

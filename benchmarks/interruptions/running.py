@@ -30,9 +30,9 @@ LEEWAY = 60.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """
-    exceptions, seconds: whichever is reached first ends it. users: threads, or greenlets.
-    hang_after: the seconds after which a request never ends. delay: of the links to the servers,
-    in seconds each way: the longer it is, the longer users wait for a connection.
+    exceptions: that hit a request. seconds: whichever is reached first ends it. users: threads, or
+    greenlets. hang_after: the seconds after which a request never ends. delay: of the links to the
+    servers, in seconds each way: the longer it is, the longer users wait for a connection.
     """
 
     engine: str = "memcached"

@@ -95,10 +95,8 @@ class Driver:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), exception)
                 self._notes.thrown += 1
             self.hung = self._find_hung()
-            if self._notes.thrown >= self._exceptions or time.monotonic() > self._over_at:
-                self.stopped = True
-            if self.hung:
-                self.stopped = True
+            is_enough = self._notes.met >= self._exceptions or time.monotonic() > self._over_at
+            self.stopped = is_enough or bool(self.hung)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._notes.thrown += 1
