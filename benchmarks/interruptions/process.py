@@ -35,7 +35,7 @@ def main() -> None:
     )
     notes = Notes()
     # Switches come anywhere, too.
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.00001)
     users: list[User] = []
     limits = (given["exceptions"], given["seconds"], given["hang_after"])
     module = import_module(f"benchmarks.interruptions.{sys.argv[1]}")

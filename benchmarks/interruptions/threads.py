@@ -118,11 +118,15 @@ class Driver:
         ]
 
     def _find_hung(self) -> list[str]:
-        before = time.monotonic() - self._hang_after
+        now = time.monotonic()
+        lasted = {user.number: now - (user.began or now) for user in self._users}
+        if max(lasted.values()) < self._hang_after:
+            return []
+        # Others may wait for the same.
         return [
-            where(self._threads.get(user.number, threading.main_thread()))
-            for user in self._users
-            if (user.began or before) < before
+            where(self._threads.get(number, threading.main_thread()))
+            for number, seconds in lasted.items()
+            if seconds > self._hang_after / 2
         ]
 
 

@@ -13,8 +13,8 @@ from benchmarks.interruptions.running import Options, run
 @pytest.mark.parametrize(
     "options",
     [
-        Options(exceptions=1000, seconds=2.0, users=16, pool_size=2, hang_after=15.0),
-        Options(exceptions=500, seconds=1.5, users=16, pool_size=2, hang_after=15.0, gevent=True),
+        Options(exceptions=1000, seconds=2.0, users=16, pool_size=2, hang_after=10.0),
+        Options(exceptions=500, seconds=1.5, users=16, pool_size=2, hang_after=10.0, gevent=True),
     ],
     ids=["threads", "greenlets"],
 )
