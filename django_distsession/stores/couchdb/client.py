@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ import httpx
 from couchdb3.exceptions import PreconditionFailedError, UnauthorizedError
 from couchdb3.sync import Database, Server
 
+from ...secret import without_frames
 from .errors import (
     DatabaseMissing,
     DesignMissing,
@@ -82,11 +84,10 @@ class Client:
             # Without credentials couchdb3 would log in as null.
             auth_method=server.auth_method if has_credentials else "basic",
             session=server.session,
-            user=server._user,
-            password=server._password,
             timeout=server.timeout,
         )
-        for attribute in ("scheme", "host", "port"):
+        # Not as arguments, which a report of an error would show.
+        for attribute in ("scheme", "host", "port", "_user", "_password", "_auth"):
             setattr(self._database, attribute, getattr(server, attribute))
         if ":" in str(server.host) and not str(server.host).startswith("["):
             self._database.host = f"[{server.host}]"
@@ -305,7 +306,8 @@ class Client:
         def ask() -> Any:
             # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
             # one it was constructed with.
-            return self._database._request(
+            call = partial(
+                self._database._request,
                 method=method,
                 resource=resource,
                 body=body,
@@ -314,6 +316,9 @@ class Client:
                 root=root,
                 **({"headers": headers} if headers else {}),
             )
+            # Where couchdb3 or httpx logs in, user and password stand in their variables.
+            ours = isinstance(self._server.session, HTTPSession)
+            return call() if ours else without_frames(call)
 
         if not self._renews_cookie:
             return ask()
@@ -333,7 +338,7 @@ class Client:
             # Unless another thread was faster.
             if self._cookie() == expired:
                 self._server.session.cookies.clear()
-                self._database._renew_auth_token()
+                without_frames(self._database._renew_auth_token)
 
 
 def _escape(doc_id: str) -> str:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from couchdb3.sync import Server
 
-from .node import Address, Node
+from ...secret import Secret
+from .address import Address
+from .node import Node
 from .transport import HTTPSession
 
 
 def connect(
-    urls: Sequence[str],
+    urls: Sequence[str | Secret[str]],
     *,
     timeout: float,
     pool_size: int,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..deadline import Deadline
 from .response import Response
 
 # What can go wrong with a connection. A time-out is an OSError too.
@@ -66,7 +67,8 @@ class _TimedSocket:
         self._unsent.append(data)
 
     def flush(self) -> None:
-        data = b"".join(self._unsent)
+        # A view, since the head may hold a password: the `repr` of one does not tell it.
+        data = memoryview(b"".join(self._unsent))
         self._unsent.clear()
         self.timed().sendall(data)
 
@@ -82,6 +84,8 @@ class Connection:
     """
     For one thread at a time. After any failure it is to be closed, not used again.
     """
+
+    place: object = None
 
     def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
         self._http = (
@@ -136,7 +140,7 @@ class Connection:
         # Nobody uses it any more, in a forked child for instance.
         self.close()
 
-    def open(self) -> None:
+    def open(self, deadline: Deadline) -> None:
         """
         Do nothing: it connects for its first request, whose deadline covers that too.
         """

@@ -129,11 +129,12 @@ def _unusable(place: str, said: str) -> StoreUnavailable:
 
 def reason(error: Exception) -> str:
     """
-    Return what CouchDB gave as its reason. It holds neither a document's contents nor credentials.
+    Return what CouchDB gave as its reason, without a full stop. It holds neither a document's
+    contents nor credentials.
     """
     try:
         body = json.loads(str(error))
-        return f"{body['error']}: {body['reason']}"[:200]
+        return f"{body['error']}: {body['reason']}"[:200].rstrip(".")
     except (ValueError, KeyError, TypeError):
         return type(error).__name__
 
@@ -141,11 +142,11 @@ def reason(error: Exception) -> str:
 def _not_found(place: str, error: NotFoundError) -> StoreError:
     # Only CouchDB's own words count. A proxy's 404 must neither end a session nor set anything up.
     said = reason(error)
-    if said == "not_found: Design document was updated or deleted.":
+    if said == "not_found: Design document was updated or deleted":
         return DesignReplaced(f"CouchDB at {place}: {said}")
     if said in ("not_found: missing", "not_found: deleted"):
         return DocumentMissing(said)
-    if said in ("not_found: Database does not exist.", "not_found: no_db_file"):
+    if said in ("not_found: Database does not exist", "not_found: no_db_file"):
         return DatabaseMissing(said)
     if said.startswith(("not_found: missing", "not_found: ddoc ")):
         # "missing_named_view", "missing json key ...", "ddoc ... has no view named ..."

@@ -4,38 +4,21 @@ One CouchDB node: its connections, its health, and who we are there.
 
 from __future__ import annotations
 
-import base64
 import ssl
 import threading
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import unquote, urlsplit
 
+from ...secret import Secret
 from .. import forking
+from ..deadline import Deadline
 from ..health import Health
 from ..pool import Pool, PoolExhausted
+from .address import Address
 from .connection import FAILURES, Connection, Reply
 
 COOKIE = "AuthSession"
-
-
-class Address:
-    """
-    A node's URL, taken apart. It may hold credentials, an IPv6 address and a path.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.scheme = parts.scheme
-        self.host = parts.hostname or ""
-        self.port = parts.port
-        self.path = parts.path.rstrip("/")
-        self.credentials = (
-            (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-        )
-        # Fit for logs and error messages.
-        self.public = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self.path}"
 
 
 class Node:
@@ -58,7 +41,7 @@ class Node:
         self.name = address.public
         # Whether the last failure took as long as a time-out.
         self.hung = False
-        self.cookie: str | None = None
+        self.cookie: Secret[str] | None = None
         self._pool_size = pool_size
         self._retry_after = retry_after
         self._tls = tls
@@ -72,15 +55,6 @@ class Node:
         self.health = Health(self._retry_after)
         self._pool = Pool(self._connection, self._pool_size)
         self.cookie_lock = threading.Lock()
-
-    @property
-    def basic(self) -> str | None:
-        """
-        The value of an Authorization header, if there are credentials.
-        """
-        if self.address.credentials is None:
-            return None
-        return "Basic " + base64.b64encode(":".join(self.address.credentials).encode()).decode()
 
     def exchange(
         self,
@@ -114,7 +88,7 @@ class Node:
         timeout: float,
     ) -> Reply:
         try:
-            connection = self._pool.acquire(timeout)
+            connection = self._pool.acquire(Deadline(timeout))
         except PoolExhausted:
             raise TimeoutError("all connections are in use") from None
         try:
@@ -151,7 +125,7 @@ class Node:
             except CookieError:
                 continue
             if morsel is not None and morsel.value:
-                self.cookie = f"{COOKIE}={morsel.value}"
+                self.cookie = Secret(f"{COOKIE}={morsel.value}")
 
     def close(self) -> None:
         """

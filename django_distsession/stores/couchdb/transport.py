@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from ...secret import Secret
 from .connection import FAILURES, Reply
 from .node import Node
 
@@ -90,10 +91,11 @@ class HTTPSession:
         self._base = len(base)
         self._timeout = timeout
         self._cookie_auth = auth == "cookie"
-        self._headers = {
+        # Credentials among them stay wrapped until they are written to the network.
+        self._headers: dict[Node, dict[str, Any]] = {
             node: HEADERS
-            if self._cookie_auth or node.basic is None
-            else {**HEADERS, "Authorization": node.basic}
+            if self._cookie_auth or node.address.basic is None
+            else {**HEADERS, "Authorization": node.address.basic}
             for node in self.nodes
         }
 
@@ -164,7 +166,7 @@ class HTTPSession:
         target = node.address.path + target
         if not self._cookie_auth or node.address.credentials is None:
             return node.exchange(method, target, sent, body, timeout)
-        cookie = node.cookie or self._log_in(node, None, timeout)
+        cookie: Any = node.cookie or self._log_in(node, None, timeout)
         reply = node.exchange(method, target, {**sent, "Cookie": cookie}, body, timeout)
         if reply.status == 401:
             # The cookie expired.
@@ -173,18 +175,17 @@ class HTTPSession:
         node.take_cookie(reply)
         return reply
 
-    def _log_in(self, node: Node, expired: str | None, timeout: float) -> str:
+    def _log_in(self, node: Node, expired: Secret[str] | None, timeout: float) -> Secret[str]:
         with node.cookie_lock:
             if node.cookie and node.cookie != expired:
                 # Another thread was faster.
                 return node.cookie
             node.cookie = None
-            name, password = node.address.credentials or ("", "")
-            login = dump({"name": name, "password": password})
+            login: Any = node.address.login
             reply = node.exchange("POST", f"{node.address.path}/_session", HEADERS, login, timeout)
             node.take_cookie(reply)
             # Without a cookie the request is refused, and the caller told why.
-            return node.cookie or ""
+            return node.cookie or Secret("")
 
     def close(self) -> None:
         """

@@ -126,7 +126,7 @@ class GuardedStore(DurableStore):
             self._error = error
             if self.health.failed(error):
                 logger.warning(
-                    "%s does not answer (%s). It is left out until it does.", self._name, error
+                    "%s does not answer. It is left out until it does. %s", self._name, error
                 )
             raise
         except StoreError:

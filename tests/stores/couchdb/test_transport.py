@@ -20,7 +20,7 @@ import pytest
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
-from django_distsession.stores.couchdb.node import Address
+from django_distsession.stores.couchdb.address import Address
 from testproject.servers import CouchDBServer
 from tests.conftest import engine_class
 from tests.stores.couchdb.conftest import contents, stored
@@ -269,7 +269,8 @@ class TestNodes:
 def test_an_address_keeps_its_password_to_itself() -> None:
     address = Address("https://me:se%40cret@[::1]:6984/couch")
     assert (address.host, address.port, address.path) == ("::1", 6984, "/couch")
-    assert address.credentials == ("me", "se@cret")
+    assert address.credentials is not None
+    assert address.credentials.reveal() == ("me", "se@cret")
     assert address.public == "https://[::1]:6984/couch"
 
 

@@ -65,6 +65,24 @@ def test_after_a_failure_nothing_is_asked_until_it_is_time(
     assert guarded.status()[0]["up"]
 
 
+def test_what_is_logged_reads_well(
+    store: FakeDurable,
+    guarded: GuardedStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(storage_id: str) -> None:
+        raise StoreUnavailable("CouchDB at http://a:5984 gives no usable answer (TimeoutError).")
+
+    monkeypatch.setattr(store, "get", fail)
+    with pytest.raises(StoreUnavailable):
+        guarded.get("x")
+    [line] = lines(caplog)
+    assert line.endswith(
+        "until it does. CouchDB at http://a:5984 gives no usable answer (TimeoutError)."
+    )
+
+
 def test_a_conflict_is_an_answer(store: FakeDurable, guarded: GuardedStore) -> None:
     store.add("x", TOMBSTONE)
     store.up = False
