@@ -23,7 +23,10 @@ SHORT: dict[str, Any] = {
     "sessions": 12,
     "timeout": 0.5,
     "retry_after": 0.05,
+    # For until then saves of those who leave out a server that is back stand on fewer replicas.
+    "all_recover": True,
 }
+LINES = 40
 
 
 @pytest.mark.parametrize(
@@ -45,4 +48,5 @@ def test_nobody_is_harmed(
     outcome = run(options, couchdb, web_processes)
     assert outcome.faults
     assert outcome.requests > 100
-    assert not outcome.model.harm, "\n\n".join(outcome.model.first.values())
+    ends = ["\n".join(text.splitlines()[-LINES:]) for text in outcome.model.first.values()]
+    assert not outcome.model.harm, "\n\n".join(ends)
