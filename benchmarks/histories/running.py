@@ -164,6 +164,7 @@ class History:
                     site.excuses.end()
             self._note("that is over")
             self._faults += 1
+            self._let_all_end()
             self._repair()
 
     def _note(self, text: str) -> None:
@@ -181,6 +182,18 @@ class History:
     def _read_all(self, *, final: bool) -> None:
         for session in self._site.everybody():
             self._repairer.look(session, final=final)
+
+    def _let_all_end(self) -> None:
+        """
+        Wait for the requests that began while something was broken: they may save what they save
+        on fewer replicas, after all sessions were read.
+        """
+        before = [visitor.visits for visitor in self._visitors]
+        while any(
+            visitor.visits == visits for visitor, visits in zip(self._visitors, before, strict=True)
+        ):
+            if self._site.stopped.wait(POLL_INTERVAL):
+                return
 
     def _let_all_recover(self) -> None:
         self._site.calls += 1

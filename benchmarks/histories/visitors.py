@@ -58,7 +58,9 @@ class Visitor:
     def __init__(self, number: int, worker: Worker, site: Site, seed: int) -> None:
         self.number = number
         self.who = f"w{number}"
+        # How often it was told to recover, and how many requests it made.
         self.calls = 0
+        self.visits = 0
         self._worker = worker
         self._site = site
         self._choose = random.Random(f"{seed}.{number}")
@@ -82,6 +84,7 @@ class Visitor:
                     self.calls += 1
                 refused = site.refused
                 self._visit()
+                self.visits += 1
                 if site.refused > refused:
                     site.stopped.wait(AFTER_REFUSAL)
                 with site.lock:
@@ -131,7 +134,7 @@ class Visitor:
             if answer.error is not None:
                 self._failed(session, began, answer.error)
                 return
-            self._site.model.note(session, f"{self.who} reads {answer.result}")
+            self._site.model.note(session, f"{self.who} reads {answer.result}{took(began)}")
             self._site.model.loaded(session, before, answer.result, final=final)
 
     def _look_at_ended(self, session: Session) -> None:
@@ -159,7 +162,8 @@ class Visitor:
                 return
             seen, outcome = answer.result["seen"], answer.result["outcome"]
             verb = "claims" if contend else "changes"
-            model.note(session, f"{self.who} {verb} {number} having seen {seen}: {outcome}")
+            text = f"{self.who} {verb} {number} having seen {seen}: {outcome}{took(began)}"
+            model.note(session, text)
             if contend and seen:
                 model.claimed(session, self.who, number, seen)
             if outcome == "unavailable":
@@ -183,7 +187,8 @@ class Visitor:
             else:
                 session.ended = True
                 site.ended.append(session)
-            site.model.note(session, f"{self.who} ends it: {answer.error or 'done'}")
+            text = f"{self.who} ends it: {answer.error or 'done'}{took(began)}"
+            site.model.note(session, text)
         self._replace(session)
 
     def _replace(self, session: Session) -> None:
@@ -203,4 +208,11 @@ class Visitor:
         if self._site.excuses.cover(self.number, began):
             self._site.refused += 1
         else:
-            self._site.model.report(Harm.ERROR, session, f"{self.who}: {error}")
+            self._site.model.report(Harm.ERROR, session, f"{self.who}: {error}{took(began)}")
+
+
+def took(began: float) -> str:
+    """
+    Return how long a request took that just ended, for a history.
+    """
+    return f" ({1000 * (time.monotonic() - began):.0f} ms)"
