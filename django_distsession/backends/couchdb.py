@@ -59,6 +59,7 @@ class CouchDBSession(StoreBackedSession):
             merge=records.merge,
             as_json=records.codec.is_json,
             conditional=conditional,
+            hashed=settings.hash_keys,
             grace=given.expiry_grace,
         )
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -22,12 +22,14 @@ from couchdb3.exceptions import PreconditionFailedError, UnauthorizedError
 from couchdb3.sync import Database, Server
 
 from ...secret import without_frames
+from .answers import document_of, leaves_of, list_of, object_of, rev_of, rows_of
 from .errors import (
     DatabaseMissing,
     DesignMissing,
     DesignReplaced,
     DocumentMissing,
     LoginRefused,
+    RequestFailed,
     RequestRefused,
     RevisionConflict,
     RightMissing,
@@ -42,6 +44,7 @@ __all__ = [
     "DesignMissing",
     "DocumentMissing",
     "LoginRefused",
+    "RequestFailed",
     "RequestRefused",
     "RevisionConflict",
     "RightMissing",
@@ -52,8 +55,12 @@ VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
 
 # Seconds for a view, whose index may have to catch up first. Commands wait; requests never ask.
 VIEW_TIMEOUT = 600.0
+# How many revisions are named in one URL: CouchDB takes 8 KB.
+REVS_IN_URL = 40
 # How often a view is read whose design document is being replaced.
 MAX_TRIES = 5
+
+T = TypeVar("T")
 
 
 class Stored(NamedTuple):
@@ -106,7 +113,7 @@ class Client:
         Return a document.
         """
         with translated(self.place):
-            return _object(self._request("GET", _escape(doc_id), query=query))
+            return document_of(self._request("GET", _escape(doc_id), query=query), doc_id)
 
     def get_unless(self, doc_id: str, rev: str) -> dict[str, Any] | None:
         """
@@ -114,26 +121,29 @@ class Client:
         """
         with translated(self.place):
             reply = self._request("GET", _escape(doc_id), headers={"If-None-Match": f'"{rev}"'})
-            return None if reply.status_code == 304 else _object(reply)
+            return None if reply.status_code == 304 else document_of(reply, doc_id)
 
-    def leaves(self, doc_id: str, revs: Sequence[str]) -> list[dict[str, Any]]:
+    def leaves(self, doc_id: str, revs: Sequence[str]) -> Iterator[dict[str, Any]]:
         """
-        Return those of a document's revisions that are there and not deleted.
+        Yield those of a document's revisions that are there and not deleted.
+
+        They are named in a URL, which may be only so long: so a portion at a time.
         """
-        with translated(self.place):
-            reply = self._request(
-                "GET", _escape(doc_id), query={"open_revs": json.dumps(list(revs))}
-            )
-            found = [entry["ok"] for entry in reply.json() if "ok" in entry]
-            return [document for document in found if not document.get("_deleted")]
+        for portion in portions(revs, REVS_IN_URL):
+            with translated(self.place):
+                reply = self._request(
+                    "GET", _escape(doc_id), query={"open_revs": json.dumps(portion)}
+                )
+                found = leaves_of(reply, doc_id, portion)
+            yield from found
 
     def put(self, document: dict[str, Any]) -> Stored:
         """
         Store a document by the revision under `_rev`, or as a new one.
         """
-        with translated(self.place, document):
+        with translated(self.place, document, may_conflict=True):
             reply = self._request("PUT", _escape(document["_id"]), body=document)
-            return Stored(str(_object(reply)["rev"]), reply.status_code != 202)
+            return Stored(rev_of(reply, document["_id"]), reply.status_code != 202)
 
     def view(self, design: str, view: str, **query: Any) -> list[dict[str, Any]]:
         """
@@ -158,7 +168,7 @@ class Client:
 
     def _rows(self, reply: Any) -> list[dict[str, Any]]:
         try:
-            return list(_object(reply)["rows"])
+            return rows_of(reply)
         except ValueError as error:
             # What CouchDB has sent of an answer by the time of an error, it cannot take back.
             raise DesignReplaced(f"An answer of CouchDB at {self.place} broke off.") from error
@@ -169,7 +179,7 @@ class Client:
         """
         with translated(self.place):
             reply = self._request("POST", "_purge", body=revisions, timeout=VIEW_TIMEOUT)
-            return dict(_object(reply)["purged"])
+            return dict(object_of(reply)["purged"])
 
     def bulk_docs(
         self, documents: list[dict[str, Any]], *, new_edits: bool = True
@@ -183,16 +193,13 @@ class Client:
         if not new_edits:
             body["new_edits"] = False
         with translated(self.place):
-            answers = self._request("POST", "_bulk_docs", body=body).json()
-            if not isinstance(answers, list):
-                raise ValueError("not a JSON array")
-            return answers
+            return list_of(self._request("POST", "_bulk_docs", body=body))
 
     def delete(self, doc_id: str, rev: str) -> None:
         """
         Delete a document by its revision.
         """
-        with translated(self.place):
+        with translated(self.place, may_conflict=True):
             self._request("DELETE", _escape(doc_id), query={"rev": rev})
 
     def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
@@ -200,7 +207,7 @@ class Client:
         Copy one revision of a document to another id, over the revision `over`, if there is one.
         """
         destination = _escape(to) + (f"?rev={over}" if over else "")
-        with translated(self.place):
+        with translated(self.place, may_conflict=True):
             self._request(
                 "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
             )
@@ -211,7 +218,7 @@ class Client:
         """
         query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
         with translated(self.place):
-            rows = _object(self._request("GET", "_all_docs", query=query))["rows"]
+            rows = rows_of(self._request("GET", "_all_docs", query=query))
             return [row["doc"] for row in rows]
 
     def view_info(self, design: str) -> dict[str, Any]:
@@ -220,7 +227,7 @@ class Client:
         """
         try:
             with translated(self.place):
-                return _object(self._request("GET", f"_design/{quote(design, safe='')}/_info"))
+                return object_of(self._request("GET", f"_design/{quote(design, safe='')}/_info"))
         except DocumentMissing as error:
             raise DesignMissing(f"{design}: {error}") from error
 
@@ -237,17 +244,14 @@ class Client:
         """
         with translated(self.place):
             root = self._server.root or ""
-            tasks = self._request("GET", "_active_tasks", root=root).json()
-            if not isinstance(tasks, list):
-                raise ValueError("not a JSON array")
-            return tasks
+            return list_of(self._request("GET", "_active_tasks", root=root))
 
     def info(self) -> dict[str, Any]:
         """
         Return the counts and sizes of the database.
         """
         with translated(self.place):
-            return _object(self._request("GET", None))
+            return object_of(self._request("GET", None))
 
     def create_database(self) -> bool:
         """
@@ -265,7 +269,7 @@ class Client:
         Return who may use the database.
         """
         with translated(self.place):
-            return _object(self._request("GET", "_security"))
+            return object_of(self._request("GET", "_security"))
 
     def put_security(self, security: dict[str, Any]) -> None:
         """
@@ -347,8 +351,9 @@ def _escape(doc_id: str) -> str:
     return quote(doc_id, safe="")
 
 
-def _object(reply: Any) -> dict[str, Any]:
-    body = reply.json()
-    if not isinstance(body, dict):
-        raise ValueError("not a JSON object")
-    return body
+def portions(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """
+    Yield the items, so many at a time.
+    """
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

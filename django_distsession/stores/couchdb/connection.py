@@ -130,7 +130,9 @@ class Connection:
 
     def _receive(self) -> Reply:
         response = self._http.getresponse()
-        reply = Reply(response.status, response.headers, response.read())
+        # Of the class that this connection names.
+        assert isinstance(response, Response)  # noqa: S101
+        reply = Reply(response.status, response.headers, response.read_body())
         if self._http.sock is None:
             # The server said that it will close the connection.
             self.close()

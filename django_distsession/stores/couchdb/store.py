@@ -26,10 +26,11 @@ from ..base import (
     UserSession,
 )
 from . import documents, tokens, users
-from .branches import merge_branches, remove_branches
+from .branches import Branches, merge_branches, read_branches, try_to_remove_branches
 from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
 from .collection import Collection
 from .conditional import ConditionalReads, outrank
+from .reporting import Reporter
 from .setup import COMMAND, SetUp
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class CouchDBStore(DurableStore):
     merge: brings the records of diverged branches together.
     as_json: whether payloads are JSON to be kept as such.
     conditional: for reads that transfer only what changed. None: each read transfers the document.
+    hashed: whether storage ids are hashes; if not, they are session keys, which no log gets.
     grace: how long an expired session stays, in seconds, lest a clock that is ahead remove it.
     """
 
@@ -56,6 +58,7 @@ class CouchDBStore(DurableStore):
         merge: Merge,
         as_json: bool = False,
         conditional: ConditionalReads | None = None,
+        hashed: bool = True,
         grace: int = 300,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +67,7 @@ class CouchDBStore(DurableStore):
         self._merge = merge
         self._as_json = as_json
         self._conditional = conditional
+        self._reporter = Reporter(hashed=hashed)
         self._grace = grace
         self._clock = clock
 
@@ -108,6 +112,10 @@ class CouchDBStore(DurableStore):
             return merge_branches(self._client, self._merge, self._record, storage_id, document)
         record = self._record(document)
         return None if record is None else Found(record, document["_rev"])
+
+    def _branches(self, storage_id: str, document: dict[str, Any]) -> Branches:
+        admin = self._set_up.admin
+        return read_branches(admin, self._merge, self._record, storage_id, document)
 
     def _record(self, document: dict[str, Any]) -> Record | None:
         try:
@@ -162,8 +170,9 @@ class CouchDBStore(DurableStore):
             self._set_up.admin,
             before,
             sweep or Sweep(),
-            found=self._found,
+            branches=self._branches,
             as_json=self._as_json,
+            reporter=self._reporter,
         )
         return self._ready(collection.run)
 
@@ -172,7 +181,9 @@ class CouchDBStore(DurableStore):
         Ask the index of users.
         """
         now = int(self._clock())
-        return self._ready(lambda: users.sessions(self._client, user, now, self._read))
+        return self._ready(
+            lambda: users.sessions(self._client, user, now, self._read, self._reporter)
+        )
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
@@ -216,7 +227,7 @@ class CouchDBStore(DurableStore):
         if not stored.certain:
             return self._confirm(storage_id, record, written=True)
         if losers:
-            remove_branches(self._client, storage_id, losers)
+            try_to_remove_branches(self._client, storage_id, losers)
         elif self._conditional and before:
             self._conditional.changed(storage_id, Found(record, stored.rev), before)
         return stored.rev

@@ -79,7 +79,8 @@ class TestKeepAlive:
         fake_side.sendall(answer)
         arrived = idle._socket.raw.recv(1, 2)
         assert arrived
-        faked(KEY).load()
+        with pytest.raises(StoreUnavailable):
+            faked(KEY).load()
         assert fake.requests[-1].connection == 2
 
     def test_a_connection_that_is_told_to_close_is_closed(
