@@ -60,6 +60,7 @@ class CouchDBSession(StoreBackedSession):
             as_json=records.codec.is_json,
             conditional=conditional,
             hashed=settings.hash_keys,
+            index_timeout=given.index_timeout,
             grace=given.expiry_grace,
         )
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ...exceptions import StoreError
 from ..base import Found, Merge, Record
+from ..deadline import Deadline
 from . import tokens
 from .client import Client, RequestFailed, portions
 
@@ -48,7 +49,12 @@ class Branches(NamedTuple):
 
 
 def read_branches(
-    client: Client, merge: Merge, read: Read, storage_id: str, document: dict[str, Any]
+    client: Client,
+    merge: Merge,
+    read: Read,
+    storage_id: str,
+    document: dict[str, Any],
+    deadline: Deadline | None = None,
 ) -> Branches:
     """
     Bring together what all branches say of a document that was read with its conflicts, as far as
@@ -56,7 +62,7 @@ def read_branches(
     """
     conflicts: list[str] = document["_conflicts"]
     losing = conflicts[:MOST_BRANCHES]
-    leaves = [document, *client.leaves(storage_id, losing)]
+    leaves = [document, *client.leaves(storage_id, losing, deadline)]
     read_leaves = [(leaf["_rev"], record) for leaf in leaves if (record := read(leaf)) is not None]
     record = _merged(merge, storage_id, [record for _, record in read_leaves])
     winner = document["_rev"]
@@ -71,7 +77,12 @@ def read_branches(
 
 
 def merge_branches(
-    client: Client, merge: Merge, read: Read, storage_id: str, document: dict[str, Any]
+    client: Client,
+    merge: Merge,
+    read: Read,
+    storage_id: str,
+    document: dict[str, Any],
+    deadline: Deadline,
 ) -> Found | None:
     """
     Return what all branches together say, for a document that was read with its conflicts.
@@ -84,7 +95,7 @@ def merge_branches(
             f"A session in CouchDB at {client.place} has more than {MOST_BRANCHES:,} conflicting "
             'branches, too many for a request. "manage.py clearsessions" merges them.'
         )
-    branches = read_branches(client, merge, read, storage_id, document)
+    branches = read_branches(client, merge, read, storage_id, document, deadline)
     if branches.record is None:
         return None
     return Found(branches.record, tokens.join(branches.winner, branches.seen))
@@ -106,19 +117,26 @@ def stub(storage_id: str, rev: str) -> dict[str, Any]:
     return {"_id": storage_id, "_rev": rev, "_deleted": True}
 
 
-def remove_branches(client: Client, storage_id: str, revs: list[str]) -> None:
+def remove_branches(
+    client: Client, storage_id: str, revs: list[str], deadline: Deadline | None = None
+) -> None:
     """
     Delete losing leaves whose content is in the winning one. What moved on meanwhile stays.
+
+    deadline: None for a command, which waits.
     """
     for portion in portions(revs, BRANCHES_AT_ONCE):
-        client.bulk_docs([stub(storage_id, rev) for rev in portion])
+        stubs = [stub(storage_id, rev) for rev in portion]
+        client.bulk_docs(stubs, deadline, patient=deadline is None)
 
 
-def try_to_remove_branches(client: Client, storage_id: str, revs: list[str]) -> None:
+def try_to_remove_branches(
+    client: Client, storage_id: str, revs: list[str], deadline: Deadline
+) -> None:
     """
     See `remove_branches`. It may fail: what is left is merged and removed another time.
     """
     try:
-        remove_branches(client, storage_id, revs)
+        remove_branches(client, storage_id, revs, deadline)
     except StoreError as error:
         logger.debug("Losing branches of a session stay for now: %s", error)

@@ -23,8 +23,9 @@ from couchdb3.exceptions import (
 
 from ...exceptions import RecordTooLarge, StoreError, StoreMisconfigured, StoreUnavailable
 from .connection import FAILURES
+from .node import NOT_FIT
 from .response import AnswerTooLarge
-from .transport import NOT_FIT, dump
+from .transport import dump
 
 REDIRECTS = range(300, 400)
 
@@ -69,6 +70,12 @@ class RequestFailed(StoreUnavailable):
 class RequestRefused(RequestFailed):
     """
     The server does not take such a request: something that it cannot do.
+    """
+
+
+class AnswerUnexpected(StoreUnavailable):
+    """
+    The answer is none that CouchDB gives to such a request.
     """
 
 
@@ -135,9 +142,9 @@ def translated(place: str, document: Any = None, *, may_conflict: bool = False) 
     except RecursionError as error:
         raise RequestFailed(_unusable(place, "JSON that is nested too deeply")) from error
     except AnswerMismatch as error:
-        raise StoreUnavailable(_unusable(place, str(error))) from error
+        raise AnswerUnexpected(_unusable(place, str(error))) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreUnavailable(_unusable(place, "not the JSON that CouchDB sends")) from error
+        raise AnswerUnexpected(_unusable(place, "not the JSON that CouchDB sends")) from error
 
 
 def _by_status(place: str, error: httpx.HTTPStatusError) -> StoreUnavailable:

@@ -154,7 +154,7 @@ class Removal:
         errors = dict.fromkeys(leaves, "no answer")
 
         def delete(some: Sequence[tuple[str, str]]) -> None:
-            answers = self._client.bulk_docs([stub(*leaf) for leaf in some])
+            answers = self._client.bulk_docs([stub(*leaf) for leaf in some], patient=True)
             for leaf, answer in zip(some, answers, strict=False):
                 errors[leaf] = str(answer.get("error", ""))
 

@@ -8,11 +8,11 @@ import hashlib
 import logging
 import re
 
-from ...exceptions import StoreError, StoreUnavailable, UnreadableCopy
+from ...exceptions import SessionContended, StoreError, StoreUnavailable, UnreadableCopy
 from .errors import RequestFailed
 
 # What is said of one session or one document, while the server answers.
-OF_ONE = (RequestFailed, UnreadableCopy)
+OF_ONE = (RequestFailed, SessionContended, UnreadableCopy)
 
 logger = logging.getLogger("django_distsession.couchdb")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...stamps import whole
 from ..base import Found, UserSession
+from ..deadline import Deadline
 from .answers import is_whole
 from .client import Client, DatabaseMissing, DesignMissing
 from .designs import BY_USER, CONFLICTED, USERS
@@ -22,8 +23,9 @@ def sessions(
     client: Client,
     user: str,
     now: int,
-    read: Callable[[str], Found | None],
+    read: Callable[[str, Deadline], Found | None],
     reporter: Reporter,
+    deadline: Deadline,
 ) -> list[UserSession]:
     """
     Return a user's sessions that have not expired, the oldest first.
@@ -33,16 +35,16 @@ def sessions(
     index shows odd times of. What cannot be read is nobody's session, and reported.
     """
     query = {"startkey": [user], "endkey": [user, {}], "reduce": False}
-    rows = client.view(USERS, BY_USER, **query)
+    rows = client.view(USERS, BY_USER, deadline, **query)
     shown = {row["id"]: _session(row["id"], row["value"]) for row in rows}
     doubtful: dict[str, Any] = {
         storage_id: None for storage_id, session in shown.items() if session is None
     }
-    doubtful |= {row["id"]: row["value"] for row in _conflicted(client)}
+    doubtful |= {row["id"]: row["value"] for row in _conflicted(client, deadline)}
     found = [one for key, one in shown.items() if one is not None and key not in doubtful]
     for storage_id, updated_at in doubtful.items():
         try:
-            merged = read(storage_id)
+            merged = read(storage_id, deadline)
         except (DatabaseMissing, DesignMissing):
             raise
         except Exception as error:
@@ -66,9 +68,9 @@ def _session(storage_id: str, times: Any) -> UserSession | None:
         return None
 
 
-def _conflicted(client: Client) -> Iterator[dict[str, Any]]:
+def _conflicted(client: Client, deadline: Deadline) -> Iterator[dict[str, Any]]:
     after: dict[str, Any] = {}
-    while rows := client.view(USERS, CONFLICTED, limit=PAGE, **after):
+    while rows := client.view(USERS, CONFLICTED, deadline, limit=PAGE, **after):
         yield from rows
         if len(rows) < PAGE:
             return
