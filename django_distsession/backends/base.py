@@ -6,6 +6,7 @@ How a session is read and written is in `loading` and `saving`. None of it knows
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -27,6 +28,9 @@ from .twins import AsyncTwins
 # A tombstone outlives its session by this, in seconds: a request under way may just have extended
 # the session on a server that is then cut off.
 TOMBSTONE_MARGIN = 3600
+
+# No key that `create` makes up was ever taken.
+MOST_KEYS = 8
 
 
 class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
@@ -80,12 +84,17 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         Store a new session under a new key.
         """
         before = self.session_key
-        while True:
+        for attempt in itertools.count(1):
             self._session_key = self._get_new_session_key()
             try:
                 self.save(must_create=True)
             except CreateError:
-                continue
+                if attempt < MOST_KEYS:
+                    continue
+                self._session_key = before
+                raise StoreUnavailable(
+                    f"Each of {MOST_KEYS} new session keys was taken, says the store."
+                ) from None
             except BaseException:
                 # What was loaded belongs to the key that it was loaded by.
                 self._session_key = before

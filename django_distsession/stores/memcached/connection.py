@@ -26,8 +26,8 @@ from ...secret import Secret
 from .. import dialing
 from ..deadline import Deadline
 
-# What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
-FAILURES = (OSError, MemcacheError, ValueError)
+# What tells that a server, or the way to it, failed. The last two: a reply that is not one.
+FAILURES = (OSError, MemcacheError, ValueError, LookupError)
 
 # What is read at once, and what the line is shorter than with which every reply begins.
 RECEIVE = 8192
@@ -41,6 +41,10 @@ MARKS = (b" X", b" W", b" Z")
 
 # For want of memory, most likely. memcached drops the value that was there.
 REFUSED = b"SERVER_ERROR"
+
+# Of the meta protocol, but for `VALUE`.
+VALUE, MISS = b"VA", b"EN"
+STATUSES = {b"HD", MISS, b"EX", b"NF", b"NS"}
 
 NOT_OURS = "The reply belongs to another request."
 
@@ -240,8 +244,8 @@ class Connection(Client):  # type: ignore[misc]
         if not line.endswith(self._ending):
             line = self._without_marks(line)
         status, *answers = line[: -len(self._ending)].split()
-        if status != b"VA":
-            if rest:
+        if status != VALUE:
+            if rest or status not in STATUSES:
                 raise MemcacheUnknownError(NOT_OURS)
             return Reply(status, int(answers[0][1:]) if answers else 0)
         size, cas, ttl = answers
@@ -252,6 +256,8 @@ class Connection(Client):  # type: ignore[misc]
             rest, value = _readvalue(self.sock, rest, int(size))
             if rest:
                 raise MemcacheUnknownError(NOT_OURS)
+        elif not rest.endswith(b"\r\n"):
+            raise MemcacheUnknownError(NOT_OURS)
         return Reply(status, int(cas[1:]), value, int(ttl[1:]))
 
     def _without_marks(self, line: bytes) -> bytes:

@@ -4,7 +4,7 @@ Where one session lives: what its servers are asked and told about it, and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
@@ -12,7 +12,15 @@ from ..base import Record
 from ..deadline import Deadline
 from . import wire
 from .agreement import Held
-from .connection import REFUSED, Reply, delete_command, get_command, set_command
+from .connection import (
+    MISS,
+    REFUSED,
+    VALUE,
+    Reply,
+    delete_command,
+    get_command,
+    set_command,
+)
 from .exchange import Command, exchange
 from .node import Node
 
@@ -57,7 +65,7 @@ class Place:
         Return what a server's reply says. `StoreUnavailable` if this code is too old to tell.
         """
         status, cas, value, ttl = reply
-        if status != b"VA":
+        if status != VALUE:
             return Held(node, cas, None)
         try:
             record = wire.unpack(self._fingerprint, value)
@@ -107,11 +115,15 @@ class Place:
         ]
         return exchange(self.key, commands, deadline, is_asked=Node.is_worth_a_write)
 
-    def silent(self) -> list[Node]:
+    def silent(self, answered: Container[Node]) -> list[Node]:
         """
-        Return the replicas that may hold the session and did not answer when they were last asked.
+        Return the replicas that may hold the session, but for those that answered.
         """
-        return [node for node in self.replicas if not node.is_up() and not node.is_known_empty()]
+        # Whether they are up has no say in it: they may have come back without being asked again,
+        # or have been given too little time.
+        return [
+            node for node in self.replicas if node not in answered and not node.is_known_empty()
+        ]
 
     def unavailable(self, reached: int, quorum: int) -> StoreUnavailable:
         """
@@ -143,6 +155,15 @@ def filled_in(replies: Sequence[Reply | None], late: Sequence[Reply | None]) -> 
     """
     more = iter(late)
     return [next(more) if reply is None else reply for reply in replies]
+
+
+def answers(replies: Sequence[Reply | None]) -> list[Reply | None]:
+    """
+    Return replies to a question, None for those that are no answer.
+    """
+    return [
+        reply if reply is not None and reply.status in (VALUE, MISS) else None for reply in replies
+    ]
 
 
 def is_done(reply: Reply | None) -> bool:

@@ -15,7 +15,7 @@ from . import wire
 from .agreement import Held, agree
 from .connection import REFUSED, Reply
 from .node import Node
-from .place import ALWAYS, Place, condition, filled_in, is_done
+from .place import ALWAYS, Place, answers, condition, filled_in, is_done
 
 # Between two readings of copies that keep changing, in seconds: longer from one to the next.
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
@@ -75,6 +75,7 @@ class Reconciler:
         while True:
             if attempt or replies is None:
                 replies = place.ask(deadline, nodes)
+            replies = answers(replies)
             held = self._read(place, nodes, replies)
             if insists or self._is_in_doubt(place, held):
                 replies = self._ask_the_rest(place, nodes, replies, deadline)
@@ -84,7 +85,8 @@ class Reconciler:
                 raise place.unavailable(len(reached), self._quorum)
             agreed = agree(place.storage_id, held, self._merge)
             if agreed is None:
-                self._check_miss(place, reached)
+                if insists or self._confirms_misses:
+                    self._check_miss(place, reached)
                 return None, written
             tokens = Tokens(agreed)
             for copy in reached:
@@ -129,13 +131,14 @@ class Reconciler:
         deadline: Deadline,
     ) -> list[Reply | None]:
         rest = [node for node, reply in zip(nodes, replies, strict=True) if reply is None]
+        if not rest:
+            return list(replies)
         late = place.ask(deadline, rest, lambda node: node.is_worth_waiting_for(deadline))
-        return filled_in(replies, late)
+        return filled_in(replies, answers(late))
 
     def _check_miss(self, place: Place, reached: Sequence[Held]) -> None:
-        answered = {copy.node for copy in reached}
-        silent = [node for node in place.silent() if node not in answered]
-        if silent and self._confirms_misses:
+        silent = place.silent({copy.node for copy in reached})
+        if silent:
             raise place.unknown(silent)
 
     def _repair(

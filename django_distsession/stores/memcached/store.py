@@ -25,7 +25,7 @@ from .agreement import Repair
 from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
-from .place import ALWAYS, IF_ABSENT, Place, condition, filled_in, is_done
+from .place import ALWAYS, IF_ABSENT, Place, answers, condition, filled_in, is_done
 from .placement import Placement
 from .reconciler import Reconciler, Tokens
 
@@ -114,8 +114,8 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         found, _ = self._reconciler.settle(place, Deadline(self._timeout), insists=True)
-        if found is None or found.record.version.generation < at_least:
-            silent = place.silent()
+        if found is not None and found.record.version.generation < at_least:
+            silent = place.silent(found.token)
             if silent:
                 raise place.unknown(silent)
         return found
@@ -237,7 +237,8 @@ class MemcachedStore(CacheStore):
         Tell what every configured server holds.
         """
         place = self._place(storage_id)
-        replies = place.ask(Deadline(self._timeout), self.nodes, Node.is_worth_a_write)
+        deadline = Deadline(self._timeout)
+        replies = answers(place.ask(deadline, self.nodes, Node.is_worth_a_write))
         return [
             self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
         ]
@@ -286,5 +287,6 @@ class MemcachedStore(CacheStore):
 
 
 def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
+    # Where there is no value, it matters what they say instead.
     values = [None if reply is None else reply.value for reply in replies]
-    return values[0] is not None and values.count(values[0]) == len(values)
+    return bool(values[0]) and values.count(values[0]) == len(values)

@@ -135,3 +135,24 @@ def test_who_misses_a_session_waits_for_a_hung_server_once(
             contents(sessions, "b" * 32)
     assert contents(sessions, key) == {"a": 1}
     trio[0].resume()
+
+
+def test_a_server_that_is_back_but_was_not_heard_of_may_hold_the_session(
+    use: Any, trio: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(trio[:2], TIMEOUT=0.2)
+    key = stored(sessions, a=1)
+    first, second = trio[:2]
+    first.kill()
+    first.start()
+    contents(sessions, stored(sessions, a=1))
+    second.pause()
+    breaker = store_of(sessions).nodes[1].breaker
+    # As if its watcher, or another request, heard of it right afterwards.
+    monkeypatch.setattr(breaker, "failed", breaker.note)
+    session = sessions(key)
+    with pytest.raises(StoreUnavailable, match=f"{second.address} may hold this session"):
+        session.get("a")
+    second.resume()
+    assert session.session_key == key
+    assert contents(sessions, key) == {"a": 1}
