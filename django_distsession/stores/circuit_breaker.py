@@ -30,6 +30,9 @@ logger = logging.getLogger("django_distsession.stores")
 # A watcher that has not been heard of for as many of its rounds got lost.
 LOST_AFTER = 5
 
+# What a server that goes on may take to answer its probe, in seconds.
+MOMENT = 0.1
+
 # What an exception says where nobody listens at a server's address.
 REFUSALS = (ConnectionRefusedError, FileNotFoundError)
 
@@ -97,14 +100,17 @@ class CircuitBreaker:
         self._last_error: str | None = None
         self._watch: _Watch | None = None
         self._probed_at = 0.0
-        # How many probes have come to an end.
+        # Whether a probe of this outage has come to an end, and how many of all.
+        self._is_probed = False
         self._outcomes = 0
         self._sleepers: deque[Sleeper] = deque()
 
     def allows(self) -> bool:
         """
-        Whether to ask the server: it answered last time.
+        Whether to ask the server: it answered last time. If not, see to it that it is watched.
         """
+        if not self.is_up:
+            self._ensure_watched()
         return self.is_up
 
     def succeeded(self) -> bool:
@@ -127,6 +133,7 @@ class CircuitBreaker:
         self._learn_from(error)
         if was_up:
             self._since = self._wall_clock()
+            self._is_probed = False
         self._ensure_watched()
         return was_up
 
@@ -146,8 +153,11 @@ class CircuitBreaker:
         Return whether the server is up by the time its probe has had a request's time-out.
 
         A server that hangs is being asked all the time. So whoever needs its answer waits no longer
-        than if he had asked when the probe was sent, and mostly not at all.
+        than if he had asked when it went down. After that, it answers its probe as soon as it goes
+        on, and he waits a moment for that only.
         """
+        if self._is_probed:
+            deadline = deadline.within(MOMENT)
         outcomes = self._outcomes
         while not self.is_up and outcomes == self._outcomes:
             self._ensure_watched()
@@ -214,6 +224,7 @@ class CircuitBreaker:
             except Exception as error:
                 self._learn_from(error)
                 self._outcomes += 1
+                self._is_probed = True
                 self._wake_sleepers()
                 return max(pause - (self._clock() - begun), 0.0)
             if self.succeeded():

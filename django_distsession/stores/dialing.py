@@ -31,7 +31,9 @@ def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
         try:
             return connect(family, address, deadline.share(len(addresses) - number))
         except OSError as failure:
-            error = failure
+            # That one address refuses does not tell that a silent one is gone, too.
+            if not isinstance(error, TimeoutError):
+                error = failure
     raise error or OSError("The server's name has no address.")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -208,6 +209,35 @@ def test_he_does_not_wait_for_a_server_that_hangs_already(
     breaker.failed(ERROR)
     server.asked.get(timeout=SOON)
     assert not breaker.await_answer(Deadline(NEVER))
+
+
+def test_he_waits_a_moment_only_once_it_has_hung_for_a_whole_time_out(
+    make: Callable[..., CircuitBreaker], server: Server
+) -> None:
+    breaker = make(time_out=NEVER)
+    breaker.failed(ERROR)
+    server.asked.get(timeout=SOON)
+    server.answers.put(TimeoutError())
+    # The next probe is under way.
+    server.asked.get(timeout=SOON)
+    began = time.monotonic()
+    assert not breaker.await_answer(Deadline(NEVER))
+    assert time.monotonic() - began < SOON
+
+
+def test_one_that_nobody_watches_is_watched_by_whoever_passes_it_by(
+    make: Callable[..., CircuitBreaker], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    breaker = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        breaker.failed(ERROR)
+        assert not breaker.allows()
+    assert not breaker.allows()
+    server.asked.get(timeout=SOON)
 
 
 def test_he_does_not_wait_past_his_deadline(make: Callable[..., CircuitBreaker]) -> None:

@@ -123,3 +123,16 @@ def test_a_forked_child_looks_up_for_itself(resolver: Resolver) -> None:
         resolver.answers.set()
         os._exit(0 if look_ups.find("name", 1, Deadline(SOON)) == FOUND else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_an_address_that_refuses_does_not_speak_for_one_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch, silent: int
+) -> None:
+    def connect(family: int, address: int, deadline: Deadline) -> socket.socket:
+        raise TimeoutError if address == silent else ConnectionRefusedError
+
+    monkeypatch.setattr(dialing, "look_up", lambda *args: [(0, 0), (0, 1)])
+    monkeypatch.setattr(dialing, "connect", connect)
+    with pytest.raises(TimeoutError):
+        dialing.dial("two", 1, Deadline(SOON))
