@@ -33,6 +33,10 @@ FAILURES = (OSError, MemcacheError, ValueError, LookupError)
 RECEIVE = 8192
 LONGEST_LINE = 2048
 
+# What part of its time a server must have been given before it counts as down for not answering:
+# what is left of a request's time says nothing of the server.
+FAIR_SHARE = 0.25
+
 # By how much a call may wait too long, in seconds.
 SLACK = 0.002
 
@@ -69,6 +73,12 @@ class Reply(NamedTuple):
 class Refused(MemcacheError):  # type: ignore[misc]
     """
     The server works, but cannot do what it was asked: for want of memory, most likely.
+    """
+
+
+class TooLittleTime(TimeoutError):
+    """
+    So little was left of a request's time that this says nothing of the server.
     """
 
 
@@ -159,7 +169,14 @@ class Connection(Client):  # type: ignore[misc]
         Connect, in a part of the time: the other servers of an exchange, and the exchange itself,
         need theirs, too.
         """
-        self.connect(deadline.share(2).within(self._connect_within))
+        part = deadline.share(2).within(self._connect_within)
+        given = part.left
+        try:
+            self.connect(part)
+        except TimeoutError as error:
+            if given < FAIR_SHARE * self._connect_within:
+                raise TooLittleTime(str(error)) from error
+            raise
 
     def connect(self, deadline: Deadline) -> None:
         """
@@ -300,8 +317,8 @@ class Connection(Client):  # type: ignore[misc]
             if not newline:
                 self.sock.deadline = Deadline(patience)
                 received = self.sock.recv(65536)
-                if not received:
-                    raise MemcacheUnknownError("The server ended its list of keys too early.")
+                if not received or len(head) > LONGEST_LINE:
+                    raise MemcacheUnknownError("The server's list of keys is cut short, or none.")
                 rest = head + received
             elif head.startswith(b"key="):
                 yield head[4:].partition(b" ")[0]

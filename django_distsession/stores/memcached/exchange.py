@@ -17,6 +17,9 @@ from .node import Node
 # When the time is over, a reply that has arrived is still read, in seconds.
 GRACE = 0.005
 
+# A body that a socket takes at once, in bytes. What is larger waits for a server that hangs.
+SENT_AT_ONCE = 16 * 1024
+
 # A server, and the line of the meta protocol that it is sent.
 Command = tuple[Node, bytes]
 
@@ -46,24 +49,31 @@ def exchange(
     deadline = deadline.share(2)
     try:
         for position, (node, _) in enumerate(commands):
-            wanted = node.breaker.is_up if is_asked is None else is_asked(node)
+            breaker = node.breaker
+            wanted = breaker.is_up or breaker.allows() if is_asked is None else is_asked(node)
             if wanted and (connection := node.take(deadline)):
                 busy[position] = connection
         if body:
             _check_size(key, commands, body, busy)
-        given = deadline.left
+        given = left = max(deadline.left, GRACE)
         for position, connection in tuple(busy.items()):
             node, command = commands[position]
             try:
-                connection.send(key, command, body, deadline, given)
+                connection.send(key, command, body, deadline, left)
             except FAILURES as error:
-                node.broke(busy.pop(position), error, given)
+                node.broke(busy.pop(position), error, left)
+            if len(body) > SENT_AT_ONCE:
+                left = max(deadline.left, GRACE)
+        is_late = given - left > GRACE
+        if is_late:
+            # One of them kept the others waiting, which are not to blame for it.
+            given = left
         left = deadline.left
         for position, connection in tuple(busy.items()):
             node = commands[position][0]
             try:
                 # A second server that hangs must not cost a second time-out.
-                if given - left > GRACE:
+                if is_late or given - left > GRACE:
                     connection.set_deadline(deadline if left > GRACE else Deadline(GRACE))
                 replies[position] = connection.receive()
             except Refused as error:

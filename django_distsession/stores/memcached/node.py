@@ -14,13 +14,9 @@ from .. import forking
 from ..circuit_breaker import CircuitBreaker
 from ..deadline import Deadline
 from ..pool import NotWanted, Pool, PoolExhausted
-from .connection import FAILURES, Connection
+from .connection import FAILURES, FAIR_SHARE, Connection, TooLittleTime
 
 logger = logging.getLogger("django_distsession.memcached")
-
-# What part of a time-out a server must have been given before it counts as down for not answering:
-# what is left of a request's time says nothing of the server.
-FAIR_SHARE = 0.25
 
 # The weight of the latest exchange in the average latency.
 LATEST = 0.1
@@ -98,11 +94,13 @@ class Node:
         """
         return self.breaker.is_up or not self.breaker.is_hung
 
-    def is_worth_waiting_for(self, deadline: Deadline) -> bool:
+    def await_answer(self, deadline: Deadline) -> None:
         """
-        Whether to ask it because nobody else knows. It may be about to answer its watcher.
+        Wait for it if it hangs, since nobody else knows: it may be about to answer its watcher.
         """
-        return self.is_worth_a_write() or self.breaker.await_answer(deadline)
+        if not self.is_worth_a_write():
+            # In half of the time, since whoever is asked after that has to answer in the rest.
+            self.breaker.await_answer(deadline.share(2))
 
     def is_known_empty(self) -> bool:
         """
@@ -122,6 +120,9 @@ class Node:
             return idle
         try:
             return self.acquire(deadline)
+        except TooLittleTime as error:
+            self.breaker.note(error)
+            return None
         except FAILURES as error:
             self.failed(error)
             return None

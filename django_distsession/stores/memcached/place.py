@@ -90,7 +90,6 @@ class Place:
         deadline: Deadline,
         *,
         repair: bool = False,
-        is_asked: Callable[[Node], bool] = Node.is_worth_a_write,
     ) -> list[Reply | None]:
         """
         Send a record to servers, each of which takes it under a condition.
@@ -100,7 +99,8 @@ class Place:
         value = wire.pack(self._fingerprint, record)
         command = set_command(self.key, value, ttl)
         commands = [(node, command + condition) for node, condition in conditions]
-        replies = exchange(self.key, commands, deadline, value + b"\r\n", is_asked=is_asked)
+        body = value + b"\r\n"
+        replies = exchange(self.key, commands, deadline, body, is_asked=Node.is_worth_a_write)
         for (node, _), reply in zip(conditions, replies, strict=True):
             reached = reply is not None and reply.status != REFUSED
             node.count_write(reached, is_done(reply), repair)

@@ -133,7 +133,10 @@ class Reconciler:
         rest = [node for node, reply in zip(nodes, replies, strict=True) if reply is None]
         if not rest:
             return list(replies)
-        late = place.ask(deadline, rest, lambda node: node.is_worth_waiting_for(deadline))
+        # Before any connection is taken, which others could use meanwhile.
+        for node in rest:
+            node.await_answer(deadline)
+        late = place.ask(deadline, rest, Node.is_worth_a_write)
         return filled_in(replies, answers(late))
 
     def _check_miss(self, place: Place, reached: Sequence[Held]) -> None:

@@ -73,7 +73,8 @@ class MemcachedStore(CacheStore):
                 partial(
                     Connection,
                     parse_server(server),
-                    connect_timeout=connect_timeout,
+                    # More than this is never left of a request's time.
+                    connect_timeout=min(connect_timeout, timeout / 4),
                     credentials=credentials,
                     tls_context=tls_context,
                 ),
@@ -165,9 +166,9 @@ class MemcachedStore(CacheStore):
         rest = [one for one, reply in zip(conditions, replies, strict=True) if reply is None]
         if not rest or len(conditions) - len(rest) >= self._quorum:
             return replies
-        late = place.write(
-            record, rest, ttl, deadline, is_asked=lambda node: node.is_worth_waiting_for(deadline)
-        )
+        for node, _ in rest:
+            node.await_answer(deadline)
+        late = place.write(record, rest, ttl, deadline)
         return filled_in(replies, late)
 
     def _put_back(

@@ -168,6 +168,9 @@ class FakeBreaker:
     def is_hung(self) -> bool:
         return not self.is_up and not self.is_refusing
 
+    def allows(self) -> bool:
+        return self.is_up
+
     def await_answer(self, deadline: Deadline) -> bool:
         condition = self.cluster.servers[self.owner[1]].condition
         if condition == "up":

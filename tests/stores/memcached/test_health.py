@@ -4,6 +4,9 @@ When a server is asked, and by how many.
 
 from __future__ import annotations
 
+import base64
+import random
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +18,7 @@ from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.connection import Connection
 from testproject.servers import MemcachedNode
+from testproject.servers.process import LOOPBACK
 
 from .conftest import SOON, await_recovery, contents, out_of_reach, store_of, stored
 
@@ -195,3 +199,48 @@ def test_32_threads_lose_nothing_while_a_server_bounces(
         session = contents(sessions, key)
         assert session.pop("number") == number
         assert len(session) == 4 * 6
+
+
+def nobody_is_to_blame(sessions: Any) -> bool:
+    return all(server["up"] for server in sessions.status())
+
+
+def test_a_server_that_is_asked_when_the_time_is_over_is_not_to_blame(
+    use: Any, nodes: list[MemcachedNode]
+) -> None:
+    sessions = use(nodes[:1])
+    key = stored(sessions, a=1)
+    place = store_of(sessions)._place(sessions.storage_id(key))
+    place.ask(Deadline(-1.0))
+    assert nobody_is_to_blame(sessions)
+    assert contents(sessions, key) == {"a": 1}
+
+
+def test_a_server_that_had_no_time_to_take_a_connection_is_not_to_blame(use: Any) -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        sessions = use([f"{LOOPBACK}:{silent.getsockname()[1]}"])
+        place = store_of(sessions)._place("x" * 64)
+        assert place.ask(Deadline(0.02)) == [None]
+        assert nobody_is_to_blame(sessions)
+        # And if it had some, it is.
+        assert place.ask(Deadline(0.5)) == [None]
+        assert not nobody_is_to_blame(sessions)
+        sessions.get_store().close()
+
+
+def test_a_server_that_does_not_take_a_large_session_does_not_hold_up_the_next(
+    use: Any, trio: list[MemcachedNode]
+) -> None:
+    sessions = use(trio[:2], TIMEOUT=1.6, RETRY_AFTER=1000)
+    key = stored(sessions, a=1)
+    first, second = store_of(sessions).nodes
+    for node in (first, second):
+        (connection,) = node._pool._idle
+        connection.sock.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    session = sessions(key)
+    session["large"] = base64.b64encode(random.Random(0).randbytes(700_000)).decode()
+    trio[0].pause()
+    session.save()
+    assert [first.is_up(), second.is_up()] == [False, True]
+    trio[0].resume()
+    assert contents(sessions, key).keys() == {"a", "large"}
