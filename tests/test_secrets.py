@@ -26,6 +26,7 @@ from django_distsession import conf
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.secret import Secret, without_frames
 from django_distsession.stores.couchdb.client import Client
+from django_distsession.stores.deadline import Deadline
 from testproject.servers import MemcachedNode
 from tests.conftest import engine_class
 from tests.error_reports import ENCODED, PASSWORD, USER, leaks, tells_it, watched
@@ -290,6 +291,13 @@ class StuckServer:
             connection.close()
 
 
+# It takes the first line for a command, and the user for another.
+REDIS = (
+    "-ERR syntax error\r\n"
+    f"-ERR unknown command '{USER}', with args beginning with: '{PASSWORD}'\r\n"
+)
+
+
 @contextmanager
 def stuck(answer: bytes | None) -> Iterator[str]:
     server = StuckServer(answer)
@@ -306,9 +314,21 @@ def stuck(answer: bytes | None) -> Iterator[str]:
         (b"CLIENT_ERROR authentication failure\r\n", {}),
         (b"nonsense\r\n", {}),
         (b"nonsense\r\n", {"TLS": True}),
+        (REDIS.encode(), {}),
+        (f"ERROR {PASSWORD}\r\n".encode(), {}),
+        (PASSWORD.encode(), {}),
         (None, {}),
     ],
-    ids=["hangs up", "wrong password", "no memcached", "no TLS", "hangs"],
+    ids=[
+        "hangs up",
+        "wrong password",
+        "no memcached",
+        "no TLS",
+        "Redis",
+        "echo",
+        "half a line",
+        "hangs",
+    ],
 )
 def test_memcached_that_is_no_help(
     memcached_at: Callable[..., Any],
@@ -321,7 +341,7 @@ def test_memcached_that_is_no_help(
         assert_keeps_it(errors_of(*uses(sessions)))
         # What such an error went through before it was understood.
         connect = sessions.get_store().nodes[0]._connect
-        assert_keeps_it(errors_of(connect().open))
+        assert_keeps_it(errors_of(lambda: connect().connect(Deadline(0.3))))
 
 
 @pytest.mark.parametrize("where", ["_readline", "MemcacheUnknownError"])

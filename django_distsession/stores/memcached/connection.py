@@ -22,7 +22,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from ...secret import Secret
+from ...secret import Secret, without_frames
 from .. import dialing
 from ..deadline import Deadline
 
@@ -224,8 +224,8 @@ class Connection(Client):  # type: ignore[misc]
     def _authenticate(self, credentials: Secret[tuple[str, str]]) -> None:
         # Whatever interrupts it shows the view, not what it is a view of.
         self.sock.sendall(memoryview(credentials.map(authentication).reveal()))
-        _, line = _readline(self.sock, b"")
-        if line != b"STORED":
+        # A server that is no memcached may repeat what it was sent, in its complaint.
+        if not without_frames(lambda: _readline(self.sock, b"")[1] == b"STORED"):
             raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
 
     @property
