@@ -30,6 +30,9 @@ logger = logging.getLogger("django_distsession.stores")
 # A watcher that has not been heard of for as many of its rounds got lost.
 LOST_AFTER = 5
 
+# How many probes may be on their way, where somebody needs the answer.
+MOST_PROBES = 4
+
 # What a server that goes on may take to answer its probe, in seconds.
 MOMENT = 0.1
 
@@ -154,10 +157,14 @@ class CircuitBreaker:
 
         A server that hangs is being asked all the time. So whoever needs its answer waits no longer
         than if he had asked when it went down. After that, it answers its probe as soon as it goes
-        on, and he waits a moment for that only.
+        on, and he waits a moment for that only; or for a new probe, since an older one may have got
+        lost on a way that has been repaired.
         """
         if self._is_probed:
             deadline = deadline.within(MOMENT)
+            if self._clock() - self._probed_at > max(MOMENT, self._retry_after / MOST_PROBES):
+                # The watcher finds itself replaced when its probe is over.
+                self._watch = None
         outcomes = self._outcomes
         while not self.is_up and outcomes == self._outcomes:
             self._ensure_watched()
@@ -222,6 +229,8 @@ class CircuitBreaker:
             try:
                 self._probe(max(pause, self._time_out))
             except Exception as error:
+                if self._watch is not watch:
+                    return None
                 self._learn_from(error)
                 self._outcomes += 1
                 self._is_probed = True

@@ -225,6 +225,29 @@ def test_he_waits_a_moment_only_once_it_has_hung_for_a_whole_time_out(
     assert time.monotonic() - began < SOON
 
 
+def test_he_has_it_probed_anew_where_the_probe_may_have_got_lost(server: Server) -> None:
+    now = [0.0]
+    breaker = CircuitBreaker(
+        server.probe, retry_after=0.001, time_out=NEVER, clock=lambda: now[0], jitter=lambda: 1.0
+    )
+    breaker.failed(ERROR)
+    server.asked.get(timeout=SOON)
+    server.answers.put(TimeoutError())
+    server.asked.get(timeout=SOON)
+    # One that is as good as new is waited for.
+    assert not breaker.await_answer(Deadline(0.01))
+    assert server.asked.empty()
+    now[0] += 1.0
+    assert not breaker.await_answer(Deadline(0.01))
+    # Well before the older one is over.
+    server.asked.get(timeout=SOON / 2)
+    # What the older one says in the end is of no interest, unless it is good news.
+    server.answers.put(ConnectionRefusedError())
+    server.answers.put(None)
+    until(lambda: not watchers())
+    assert breaker.is_up
+
+
 def test_one_that_nobody_watches_is_watched_by_whoever_passes_it_by(
     make: Callable[..., CircuitBreaker], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
