@@ -94,10 +94,14 @@ class Conflict(StoreError):
 
     found: what the store holds now, so that the caller merges without another read; None where
         it holds nothing any more.
+    applied: whether the store knows that a part of it took the record that was to be written, and
+        that this was since replaced by what `found` contains, so by somebody who had read it.
+        False means that this is not known.
     """
 
-    def __init__(self, found: Found | None) -> None:
+    def __init__(self, found: Found | None, *, applied: bool = False) -> None:
         self.found = found
+        self.applied = applied
         super().__init__("The session was changed by another request.")
 
 

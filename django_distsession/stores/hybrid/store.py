@@ -105,7 +105,7 @@ class HybridStore(DurableStore):
         try:
             token = self._durable.add(storage_id, record)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict.found, asked_at) from None
+            raise self._moved_on(storage_id, conflict, asked_at) from None
         except StoreUnavailable as error:
             return self._take(storage_id, record, None, error)
         return self._settler.write_through(storage_id, Found(record, token), None, asked_at)
@@ -121,7 +121,7 @@ class HybridStore(DurableStore):
                 raise Conflict(self._durable.get(storage_id))
             swapped = self._durable.replace(storage_id, record, token.durable)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict.found, asked_at) from None
+            raise self._moved_on(storage_id, conflict, asked_at) from None
         except StoreUnavailable as error:
             return self._take(storage_id, record, token, error)
         return self._settler.write_through(
@@ -237,15 +237,16 @@ class HybridStore(DurableStore):
             ) from error
         return from_durable(durable)
 
-    def _moved_on(self, storage_id: str, durable: Found | None, asked_at: int) -> Conflict:
+    def _moved_on(self, storage_id: str, conflict: Conflict, asked_at: int) -> Conflict:
         """
-        Return the error that carries what the durable store holds by now.
+        Return the error that carries what the durable store holds by now, by its own conflict.
 
         Where the session is over, the cache is told. Where it goes on, the save that follows
         tells it: the sooner that comes, the less often it meets yet another one.
         """
+        durable = conflict.found
         if durable is not None and not durable.record.ended:
-            return Conflict(from_durable(durable))
+            return Conflict(from_durable(durable), applied=conflict.applied)
         cached, is_reached = self._look(storage_id)
         if not is_reached:
             return Conflict(self._without_cache(durable))
@@ -274,7 +275,7 @@ class HybridStore(DurableStore):
             if conflict.found is None:
                 # Without a copy, it cannot tell whether the session has ended meanwhile.
                 raise error from None
-            raise Conflict(from_cache(conflict.found)) from None
+            raise Conflict(from_cache(conflict.found), applied=conflict.applied) from None
         except (StoreUnavailable, RecordTooLarge) as refusal:
             raise error from refusal
         self._count_taken()

@@ -139,12 +139,16 @@ class MemcachedStore(CacheStore):
         conditions = [(node, condition(tokens.get(node))) for node in place.replicas]
         replies = place.write(record, conditions, wire.ttl(record, self._clock()))
         taken: Tokens = {}
+        is_refused = False
         for node, reply in zip(place.replicas, replies, strict=True):
             if reply is None:
                 continue
-            if reply.status != b"HD":
-                return self._after_conflict(storage_id, record)
-            taken[node] = reply.cas
+            if reply.status == b"HD":
+                taken[node] = reply.cas
+            else:
+                is_refused = True
+        if is_refused:
+            return self._after_conflict(storage_id, record, taken)
         if len(taken) < self._quorum:
             raise place.unavailable(len(taken), self._quorum)
         return taken
@@ -182,7 +186,7 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         extra = [] if stray is None or stray in place.replicas else [stray]
-        found, written = self._settle(storage_id, place, extra=extra)
+        found, written, _ = self._settle(storage_id, place, extra=extra)
         reached = 0 if found is None else len(found.token)
         return Repair(found is not None, written, len(place.replicas) - reached)
 
@@ -226,9 +230,10 @@ class MemcachedStore(CacheStore):
         *,
         extra: Sequence[Node] = (),
         replies: Sequence[Reply | None] | None = None,
-    ) -> tuple[Found | None, int]:
+    ) -> tuple[Found | None, int, Tokens]:
         """
-        Return what the replicas hold, once they hold the same, and how many were written to.
+        Return what the replicas hold, once they hold the same, how many were written to, and the
+        tokens of what they held just before.
 
         extra: other servers whose copies are read too. replies: what they just answered.
         """
@@ -249,20 +254,21 @@ class MemcachedStore(CacheStore):
                 raise place.unavailable(len(reached), self._quorum)
             agreed = agree(storage_id, held, self._merge)
             if agreed is None:
-                return None, written
-            tokens = {copy.node: copy.cas for copy in reached}
+                return None, written, {}
+            read = {copy.node: copy.cas for copy in reached}
+            tokens = dict(read)
             differing = [copy for copy in reached if copy.differs_from(agreed)]
             if not differing:
-                return Found(agreed, tokens), written
+                return Found(agreed, tokens), written, read
             try:
                 repaired = self._repair(place, agreed, differing, tokens, held)
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
-                return Found(agreed, tokens), written
+                return Found(agreed, tokens), written, read
             written += repaired or 0
             if repaired is not None:
-                return Found(agreed, tokens), written
+                return Found(agreed, tokens), written, read
             time.sleep(random.uniform(0, LONGEST_PAUSE * attempt / MAX_TRIES))  # noqa: S311
         raise StoreUnavailable("A session in memcached kept changing while it was read.")
 
@@ -308,14 +314,22 @@ class MemcachedStore(CacheStore):
             raise place.unavailable(len(tokens), self._quorum)
         return written
 
-    def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
+    def _after_conflict(self, storage_id: str, record: Record, taken: Tokens) -> Tokens:
+        """
+        Return the tokens if what the replicas hold is the record; else `Conflict`.
+
+        taken: the tokens of those replicas that took it.
+        """
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
-        found = self.get(storage_id)
+        found, _, read = self._settle(storage_id, self._place(storage_id))
         if found is not None and found.record.version == record.version:
             tokens: Tokens = found.token
             return tokens
-        raise Conflict(found)
+        # Where the record was replaced, whoever did that had read it. A server that restarted empty
+        # counts its cas tokens anew.
+        replaced = any(read.get(node, 0) > cas for node, cas in taken.items())
+        raise Conflict(found, applied=replaced)
 
     def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:
         copy = partial(Copy, "memcached", node.name, replica=node in place.replicas)

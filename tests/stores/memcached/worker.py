@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
+import time
 from typing import Any
 
 
@@ -65,6 +67,25 @@ def write(key: str, values: dict[str, Any]) -> dict[str, Any]:
     return dict(session.items())
 
 
+def fight(key: str, name: str, rounds: int) -> list[list[Any]]:
+    """
+    Overwrite one value that others overwrite too, and return for each round: what was there, what
+    was written, when the read began and ended, and when the save ended, by the system's clock.
+    """
+    sessions, log = session_class(), []
+    for number in range(rounds):
+        # Now one comes between another's read and save, and now it does not.
+        time.sleep(random.uniform(0, 0.002))
+        began = time.monotonic()
+        session = sessions(key)
+        saw = session["value"]
+        seen_at = time.monotonic()
+        wrote = session["value"] = f"{name}{number}"
+        session.save()
+        log.append([saw, wrote, began, seen_at, time.monotonic()])
+    return log
+
+
 def flush(key: str) -> None:
     session_class()(key).flush()
 
@@ -89,7 +110,8 @@ def repair() -> None:
 
 
 OPERATIONS = {
-    operation.__name__: operation for operation in (create, read, write, flush, recover, repair)
+    operation.__name__: operation
+    for operation in (create, read, write, fight, flush, recover, repair)
 }
 
 
