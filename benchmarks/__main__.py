@@ -11,7 +11,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import garbage, hung_node, ratios, report
+from benchmarks import crowd, garbage, hung_node, ratios, report
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
@@ -46,9 +46,13 @@ def main() -> None:
             url, database = servers.couchdb.url, servers.database
             collected = garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
             verdicts += filter(None, [collected])
-    print(report.as_text(environment, results, verdicts, hung))
+        crowded = None
+        if crowd.CONTENDER in options.contenders:
+            crowded = crowd.measure(rounds=options.rounds, batch=options.batch)
+            verdicts.append(crowded.verdict)
+    print(report.as_text(environment, results, verdicts, hung, crowded))
     if options.json:
-        document = report.as_document(environment, results, verdicts, hung)
+        document = report.as_document(environment, results, verdicts, hung, crowded)
         Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks import crowd
+from benchmarks.crowd import Crowd
 from benchmarks.hung_node import CONTENDER, HungNode
 from benchmarks.measuring import Cell, Result
 from benchmarks.operations import Operation
@@ -19,8 +21,15 @@ def as_text(
     results: Mapping[Cell, Result],
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
+    crowded: Crowd | None,
 ) -> str:
-    sections = [_environment(environment), _times(results), _hung(hung), _ratios(verdicts)]
+    sections = [
+        _environment(environment),
+        _times(results),
+        _hung(hung),
+        _crowd(crowded),
+        _ratios(verdicts),
+    ]
     return "\n\n".join(filter(None, ("\n".join(lines) for lines in sections)))
 
 
@@ -29,12 +38,14 @@ def as_document(
     results: Mapping[Cell, Result],
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
+    crowded: Crowd | None,
 ) -> dict[str, Any]:
     return {
         "environment": dict(environment),
         "times": [{**cell._asdict(), **asdict(result)} for cell, result in results.items()],
         "ratios": [{**asdict(verdict), "is_met": verdict.is_met} for verdict in verdicts],
         "hung_node": hung and asdict(hung),
+        "crowd": crowded and asdict(crowded),
     }
 
 
@@ -60,6 +71,14 @@ def _hung(hung: HungNode | None) -> Iterator[str]:
         yield f"  {'all healthy':<26}{hung.healthy:9.0f}"
         yield f"  {'one hung':<26}{hung.hung:9.0f}"
         yield f"  {'the load that found out':<26}{hung.finding_out:9.0f}"
+
+
+def _crowd(crowded: Crowd | None) -> Iterator[str]:
+    if crowded is not None:
+        yield f"{Operation.SAVE} by {crowd.CONTENDER} while {crowd.SAVES} save one session at once"
+        yield f"  {'another session, alone':<26}{crowded.alone:9.0f}"
+        yield f"  {'another session, beside':<26}{crowded.beside:9.0f}"
+        yield f"  {'the longest of the crowd':<26}{crowded.longest:9.0f}"
 
 
 def _ratios(verdicts: Sequence[Verdict]) -> Iterator[str]:
