@@ -19,4 +19,4 @@ class DistSessionConfig(AppConfig):
         """
         Import what registers itself.
         """
-        from . import checks, checks_database  # noqa: F401
+        from . import checks  # noqa: F401

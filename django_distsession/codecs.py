@@ -1,7 +1,7 @@
 """
 Payload codecs: how a state becomes bytes, and how those bytes are kept from being altered.
 
-A payload is bound to a context (storage id and version), so that a record copied to another
+A payload is bound to a context (codec, storage id and version), so that a record copied to another
 session, or a reply that belongs to another request, never decodes.
 
 Layout of what is sealed: `HEAD`, then, compressed where that pays, the stamps (see `packing`), the
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import starmap
@@ -26,13 +24,13 @@ from django.contrib.sessions.serializers import JSONSerializer
 from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
+from . import canonical
+from .compressing import COMPRESS_FROM, deflate, inflate
 from .packing import MERGED, pack_stamps, unpack_stamps
-from .serializing import QuickJSONSerializer, Serializer, to_json
-from .stamps import Stamp, Stamps
-from .state import ENDED_GENERATION, NOTHING, State
+from .serializing import PortableJSONSerializer, QuickJSONSerializer, Serializer
+from .stamps import Stamp, Stamps, whole
+from .state import NOTHING, State
 
-# Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
-COMPRESS_FROM = 4096
 # Beside the flags of `packing`.
 DEFLATED = 1
 
@@ -111,7 +109,7 @@ class Codec(ABC):
         if state.removed:
             body += self.dumps({key: number for number, key in enumerate(state.removed)})
         if len(body) > COMPRESS_FROM:
-            deflated = zlib.compress(body)
+            deflated = deflate(body)
             if len(deflated) < len(body):
                 flags, body = flags | DEFLATED, deflated
         sizes = len(state.stamps), len(stamps), len(data)
@@ -129,7 +127,7 @@ class Codec(ABC):
             flags, created_at, expires_at, count, stamps_size, data_size = head
             body = content[HEAD.size :]
             if flags & DEFLATED:
-                body = zlib.decompress(body)
+                body = inflate(body)
             data_end = stamps_size + data_size
             data = body[stamps_size:data_end]
             values = self.loads(data)
@@ -157,7 +155,10 @@ class Codec(ABC):
             )
             if not self.authenticated:
                 # Damage shows now, or else in the middle of a save.
-                _ = dict(state.stamps)
+                for stamp in (*stamps.values(), stamps.latest, *removed.values(), cleared):
+                    Stamp.stored(*stamp)
+                whole(created_at)
+                whole(expires_at)
         except Exception as error:
             # Unpickling and the serializers of users may raise anything.
             raise BadPayload("The payload cannot be read.") from error
@@ -184,9 +185,9 @@ class SignedCodec(Codec):
 
     def __init__(self) -> None:
         super().__init__()
-        # As Django's `salted_hmac` derives them: half of the work, and the same for every session.
+        # Derived once: half of the work, and the same for every session.
         self._keys = [
-            hashlib.sha256(force_bytes(self.SALT) + force_bytes(secret)).digest()
+            hashlib.sha256(canonical.encode(force_bytes(self.SALT), force_bytes(secret))).digest()
             for secret in secret_keys()
         ]
 
@@ -194,14 +195,14 @@ class SignedCodec(Codec):
         """
         Put the signature in front.
         """
-        return hmac.digest(self._keys[0], context + content, "sha256") + content
+        return hmac.digest(self._keys[0], canonical.encode(context, content), "sha256") + content
 
     def open(self, context: bytes, payload: bytes) -> bytes:
         """
         Check the signature with every secret key that is still valid.
         """
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
-        signed = context + content
+        signed = canonical.encode(context, content)
         for key in self._keys:
             if hmac.compare_digest(signature, hmac.digest(key, signed, "sha256")):
                 return content
@@ -267,7 +268,7 @@ class JSONCodec(Codec):
     is_tree = True
 
     def __init__(self) -> None:
-        self.serializer = QuickJSONSerializer()
+        self.serializer = PortableJSONSerializer()
 
     def seal(self, context: bytes, content: bytes) -> bytes:
         """
@@ -301,10 +302,7 @@ class JSONCodec(Codec):
             "keys": {key: rows[stamp] for key, stamp in state.stamps.items()},
             "removed": {key: rows[stamp] for key, stamp in state.removed.items()},
         }
-        return b'{"data":%b,"stamps":%b}' % (
-            data,
-            to_json(stamps).encode(),
-        )
+        return b'{"data":%b,"stamps":%b}' % (data, self.dumps(stamps))
 
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
@@ -313,32 +311,30 @@ class JSONCodec(Codec):
         Nothing binds the document to its version, so what it says of that itself counts.
         """
         try:
-            document = json.loads(payload)
+            document = self.loads(payload)
             values, stamps = document["data"], document["stamps"]
             if not isinstance(values, dict):
                 raise BadPayload("The session is not a dict.")
-            table, rows = list(starmap(_checked, stamps["table"])), stamps["keys"]
-            recent = [table[row] for row in stamps.get("recent", ())]
-            known = Stamps.of(table[0], {key: table[rows.get(key, 0)] for key in values}, recent)
+            table, rows = list(starmap(Stamp.stored, stamps["table"])), stamps["keys"]
+            last = len(table) - 1
+            known = {key: table[whole(rows.get(key, 0), last)] for key in values}
+            recent = [table[whole(row, last)] for row in stamps.get("recent", ())]
             state = State(
                 values,
-                known,
-                stamps["created_at"],
-                stamps["expires_at"],
-                known.latest,
-                {key: table[row] for key, row in stamps["removed"].items()},
-                table[stamps["cleared"]],
+                Stamps.of(table[0], known, recent),
+                whole(stamps["created_at"]),
+                whole(stamps["expires_at"]),
+                table[0],
+                {
+                    key: table[whole(row, last)]
+                    for key, row in stamps["removed"].items()
+                    if key not in values
+                },
+                table[whole(stamps["cleared"], last)],
                 # If these are not quite the keys that that save wrote, it goes not by its name.
-                merged=stamps.get("merged", False) or values.keys() != rows.keys(),
-                unseen=tuple([table[row] for row in stamps.get("unseen", ())]),
+                merged=stamps.get("merged", False) is not False or values.keys() != rows.keys(),
+                unseen=tuple([table[whole(row, last)] for row in stamps.get("unseen", ())]),
             )
             return state, self.dumps(values)
-        except (LookupError, ValueError, TypeError, AttributeError, struct.error) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise BadPayload("The payload cannot be read.") from error
-
-
-def _checked(generation: float, tag: str) -> Stamp:
-    # Whoever rewrote the JSON may have made fractions of integers.
-    if not 0 <= generation <= ENDED_GENERATION:
-        raise ValueError("A stamp's generation is out of range.")
-    return Stamp(int(generation), tag)

@@ -7,24 +7,46 @@ later.
 
 from __future__ import annotations
 
-import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import rules
+from . import files, rules
 from .codecs import Codec
+from .options import (
+    REQUIRED,
+    SCHEMA,
+    CouchDBSettings,
+    HybridSettings,
+    MemcachedSettings,
+    Settings,
+)
+from .secret import Secret, wrapped_items
+
+__all__ = [
+    "NAME",
+    "CouchDBSettings",
+    "HybridSettings",
+    "MemcachedSettings",
+    "Problem",
+    "Settings",
+    "full_name",
+    "get",
+    "missing",
+    "needed_sections",
+    "problems",
+]
 
 NAME = "DISTSESSION"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,136 +64,6 @@ class Problem:
 
 UNKNOWN, BAD_VALUE, IMPOSSIBLE, MISSING = "E001", "E002", "E003", "E004"
 BAD_DATABASE, BAD_PATH = "E005", "E006"
-
-
-@dataclass(frozen=True, slots=True)
-class MemcachedSettings:
-    """
-    `DISTSESSION["MEMCACHED"]`. Times in seconds.
-    """
-
-    servers: tuple[str, ...]
-    replicas: int
-    quorum: int
-    timeout: float
-    connect_timeout: float
-    pool_size: int
-    retry_after: float
-    credentials: tuple[str, str] | None
-    tls_context: ssl.SSLContext | None
-
-
-@dataclass(frozen=True, slots=True)
-class CouchDBSettings:
-    """
-    `DISTSESSION["COUCHDB"]`. Times in seconds.
-    """
-
-    urls: tuple[str, ...]
-    admin_urls: tuple[str, ...]
-    database: str
-    create: bool
-    client: str | None
-    timeout: float
-    pool_size: int
-    retry_after: float
-    auth: str
-    ca_file: str | None
-    conditional_reads: bool
-    cache_entries: int
-    cache_bytes: int
-    expiry_grace: int
-    designs: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class HybridSettings:
-    """
-    `DISTSESSION["HYBRID"]`. Times in seconds.
-    """
-
-    revalidate_after: float
-    writes: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """
-    `DISTSESSION`. Sections that the engine in use does not need may be None.
-    """
-
-    namespace: str
-    hash_keys: bool
-    codec: str
-    touch_interval: int
-    on_unavailable: str
-    version_cookie: bool
-    memcached: MemcachedSettings | None
-    couchdb: CouchDBSettings | None
-    hybrid: HybridSettings
-
-
-def _as_tuple(value: Any) -> tuple[str, ...]:
-    if not value:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """
-    One setting: its default and what it may be.
-    """
-
-    default: Any
-    rule: rules.Rule
-
-
-REQUIRED: Any = object()
-
-SCHEMA: dict[str, dict[str, Option]] = {
-    "": {
-        "NAMESPACE": Option(None, rules.optional(rules.namespace)),
-        "HASH_KEYS": Option(True, rules.boolean),
-        "CODEC": Option("django_distsession.codecs.SignedCodec", rules.dotted_path),
-        "TOUCH_INTERVAL": Option(300, rules.whole_seconds),
-        "ON_UNAVAILABLE": Option("raise", rules.one_of("raise", "anonymous")),
-        "VERSION_COOKIE": Option(False, rules.boolean),
-    },
-    "MEMCACHED": {
-        "SERVERS": Option(REQUIRED, rules.servers),
-        "REPLICAS": Option(None, rules.optional(rules.count)),
-        "QUORUM": Option(1, rules.count),
-        "TIMEOUT": Option(0.25, rules.seconds),
-        "CONNECT_TIMEOUT": Option(0.25, rules.seconds),
-        "POOL_SIZE": Option(32, rules.count),
-        "RETRY_AFTER": Option(1.0, rules.seconds),
-        "USERNAME": Option(None, rules.optional(rules.text)),
-        "PASSWORD": Option(None, rules.optional(rules.text)),
-        "TLS": Option(None, rules.optional(rules.tls)),
-    },
-    "COUCHDB": {
-        "URL": Option(REQUIRED, rules.urls),
-        "ADMIN_URL": Option(None, rules.optional(rules.urls)),
-        "DATABASE": Option(None, rules.optional(rules.text)),
-        "CREATE": Option(True, rules.boolean),
-        "CLIENT": Option(None, rules.optional(rules.dotted_path)),
-        "TIMEOUT": Option(2.0, rules.seconds),
-        "POOL_SIZE": Option(32, rules.count),
-        "RETRY_AFTER": Option(1.0, rules.seconds),
-        "AUTH": Option("basic", rules.one_of("basic", "cookie")),
-        "CA_FILE": Option(None, rules.optional(rules.file)),
-        "CONDITIONAL_READS": Option(False, rules.boolean),
-        "CACHE_ENTRIES": Option(1000, rules.count),
-        "CACHE_BYTES": Option(32 * 1024 * 1024, rules.count),
-        "EXPIRY_GRACE": Option(300, rules.whole_seconds),
-        "DESIGNS": Option(None, rules.optional(rules.folder)),
-    },
-    "HYBRID": {
-        "REVALIDATE_AFTER": Option(300, rules.not_negative),
-        "WRITES": Option("couchdb", rules.one_of("couchdb", "either")),
-    },
-}
 
 
 def needed_sections() -> tuple[str, ...]:
@@ -195,28 +87,34 @@ def full_name(section: str, key: str = "") -> str:
 
 class _Reader:
     """
-    Reads the raw settings once, noting problems instead of raising.
+    Reads the raw settings once, noting problems instead of raising. No variable holds a value of
+    theirs before it is known to be no password.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        raw = getattr(settings, NAME, {})
-        if not isinstance(raw, Mapping):
-            self.add(BAD_VALUE, NAME, "must be a dict.")
-            raw = {}
-        sections = {section: raw.get(section, {}) for section in SCHEMA if section}
-        top = {key: value for key, value in raw.items() if key not in sections}
-        self.given: dict[str, Mapping[str, Any]] = {"": top, **sections}
-        for section in sections:
-            if not isinstance(self.given[section], Mapping):
-                self.add(BAD_VALUE, full_name(section), "must be a dict.")
-                self.given[section] = {}
+        top = self._items(Secret(getattr(settings, NAME, {})), NAME)
+        given = {
+            section: self._items(top.pop(section, Secret({})), full_name(section))
+            for section in SCHEMA
+            if section
+        }
+        self.given: dict[str, dict[Any, Secret[Any]]] = {"": top, **given}
         self.values = {section: dict(self._section(section)) for section in SCHEMA}
 
     def add(self, code: str, setting: str, message: str) -> None:
         self.problems.append(Problem(code, setting, f"{setting} {message}"))
 
+    def _items(self, mapping: Secret[Any], setting: str) -> dict[Any, Secret[Any]]:
+        items = wrapped_items(mapping)
+        if items is None:
+            self.add(BAD_VALUE, setting, "must be a dict.")
+        return items or {}
+
     def _section(self, section: str) -> Iterator[tuple[str, Any]]:
+        """
+        Yield each setting's attribute and value, None for one that is required and not there.
+        """
         options, given = SCHEMA[section], self.given[section]
         for key in given:
             if key not in options:
@@ -225,31 +123,32 @@ class _Reader:
                     UNKNOWN, full_name(section, str(key)), f"is no setting. There are: {known}."
                 )
         for key, option in options.items():
-            value = given.get(key, option.default)
-            if value is REQUIRED:
+            value = given.get(key, Secret(option.default))
+            if value.reveal() is REQUIRED:
                 if self._is_needed(section):
                     self.add(
                         MISSING,
                         full_name(section, key),
                         f"must be set for this SESSION_ENGINE: {option.rule(None)}.",
                     )
-                value = None
-            elif wanted := option.rule(value):
+                value = Secret(None)
+            elif wanted := option.rule(value.reveal()):
                 self.add(BAD_VALUE, full_name(section, key), f"must be {wanted}.")
-                value = None if option.default is REQUIRED else option.default
-            yield key, value
+                value = Secret(None if option.default is REQUIRED else option.default)
+            is_wrapped = option.secret and value.reveal() is not None
+            yield option.attribute, value if is_wrapped else value.reveal()
 
     def _is_needed(self, section: str) -> bool:
-        if section == "COUCHDB" and self.given[section].get("CLIENT"):
+        if section == "COUCHDB" and self.given[section].get("CLIENT", Secret(None)).reveal():
             return False
         return bool(self.given[section]) or section in needed_sections()
 
     def memcached(self) -> MemcachedSettings | None:
         values = self.values["MEMCACHED"]
-        if values["SERVERS"] is None:
+        if values["servers"] is None:
             return None
-        servers = tuple(values["SERVERS"])
-        replicas = values["REPLICAS"] or min(2, len(servers))
+        servers = tuple(values["servers"])
+        replicas = values["replicas"] or min(2, len(servers))
         if replicas > len(servers):
             self.add(
                 IMPOSSIBLE,
@@ -257,88 +156,54 @@ class _Reader:
                 f"is {replicas}, but there are only {len(servers)} SERVERS. "
                 f"Write {len(servers)} or less.",
             )
-        if values["QUORUM"] > replicas:
+        if values["quorum"] > replicas:
             self.add(
                 IMPOSSIBLE,
                 full_name("MEMCACHED", "QUORUM"),
-                f"is {values['QUORUM']}, more than the {replicas} replicas of a session. "
+                f"is {values['quorum']}, more than the {replicas} replicas of a session. "
                 f"Write {replicas} or less.",
             )
-        username, password = values["USERNAME"], values["PASSWORD"]
-        if (username is None) != (password is None):
-            absent = "USERNAME" if username is None else "PASSWORD"
+        if (values["username"] is None) != (values["password"] is None):
+            absent = "USERNAME" if values["username"] is None else "PASSWORD"
             self.add(
                 IMPOSSIBLE,
                 full_name("MEMCACHED", absent),
                 "must be set too: memcached's authentication takes both.",
             )
-        return MemcachedSettings(
-            servers,
-            replicas,
-            values["QUORUM"],
-            values["TIMEOUT"],
-            values["CONNECT_TIMEOUT"],
-            values["POOL_SIZE"],
-            values["RETRY_AFTER"],
-            (username, password) if username and password else None,
-            self._tls_context(values["TLS"]),
-        )
-
-    def _tls_context(self, tls: Any) -> ssl.SSLContext | None:
-        if tls is None or isinstance(tls, ssl.SSLContext):
-            return tls
-        files = {} if tls is True else tls
-        try:
-            context = ssl.create_default_context(cafile=files.get("CA_FILE"))
-            if files.get("CERT_FILE"):
-                context.load_cert_chain(files["CERT_FILE"], files.get("KEY_FILE"))
-        except (ssl.SSLError, OSError) as error:
-            self.add(
-                IMPOSSIBLE,
-                full_name("MEMCACHED", "TLS"),
-                f"names files that cannot be used ({error.strerror or type(error).__name__}).",
-            )
-            return None
-        return context
+        tls_context = self._file("MEMCACHED", "TLS", files.tls_context)
+        adapted = {"servers": servers, "replicas": replicas, "tls_context": tls_context}
+        return MemcachedSettings(**{**values, **adapted})
 
     def couchdb(self) -> CouchDBSettings | None:
         values = self.values["COUCHDB"]
-        if values["URL"] is None and values["CLIENT"] is None:
+        if values["urls"] is None and values["client"] is None:
             return None
-        database = values["DATABASE"] or settings.SESSION_COOKIE_NAME.lower()
-        if not is_database_name(database):
+        database = values["database"] or settings.SESSION_COOKIE_NAME.lower()
+        if not rules.is_database_name(database):
             origin = (
-                "is" if values["DATABASE"] else "is not set, and the session cookie's name would be"
+                "is" if values["database"] else "is not set, and the session cookie's name would be"
             )
             self.add(
                 BAD_DATABASE,
                 full_name("COUCHDB", "DATABASE"),
                 f"{origin} {database!r}, which CouchDB refuses as the name of a database: a "
                 "lower-case letter, then lower-case letters, digits and _ $ ( ) + - /. "
-                f'Write "{suggest_database_name(database)}", for example.',
+                f'Write "{rules.suggest_database_name(database)}", for example.',
             )
-        if values["CLIENT"]:
-            self._import("COUCHDB", "CLIENT", values["CLIENT"])
-        return CouchDBSettings(
-            _as_tuple(values["URL"]),
-            _as_tuple(values["ADMIN_URL"]),
-            database,
-            values["CREATE"],
-            values["CLIENT"],
-            values["TIMEOUT"],
-            values["POOL_SIZE"],
-            values["RETRY_AFTER"],
-            values["AUTH"],
-            self._ca_file(values["CA_FILE"]),
-            values["CONDITIONAL_READS"],
-            values["CACHE_ENTRIES"],
-            values["CACHE_BYTES"],
-            values["EXPIRY_GRACE"],
-            self._designs(values["DESIGNS"]),
-        )
+        if values["client"]:
+            self._import(full_name("COUCHDB", "CLIENT"), values["client"])
+        adapted = {
+            "urls": _each(values["urls"]),
+            "admin_urls": _each(values["admin_urls"]),
+            "database": database,
+            "ca_file": self._file("COUCHDB", "CA_FILE", files.ca_file),
+            "designs": self._file("COUCHDB", "DESIGNS", files.designs),
+        }
+        return CouchDBSettings(**{**values, **adapted})
 
     def _check_codec(self, path: str) -> None:
-        if not self._import("", "CODEC", path):
+        serializer = self._import("SESSION_SERIALIZER", settings.SESSION_SERIALIZER)
+        if not self._import(full_name("", "CODEC"), path) or not serializer:
             return
         codec = import_string(path)
         if not (isinstance(codec, type) and issubclass(codec, Codec)):
@@ -354,69 +219,49 @@ class _Reader:
                 "pip install 'django-distsession[encryption]'.",
             )
 
-    def _designs(self, path: str | Path | None) -> str | None:
-        if path is None:
-            return None
-        # It imports CouchDB's client, which sites without CouchDB need not wait for.
-        from .stores.couchdb.designs import DesignError, own_designs
-
+    def _file(self, section: str, key: str, look: Callable[[Any], T]) -> T | None:
+        option = SCHEMA[section][key]
         try:
-            own_designs(path)
-        except DesignError as error:
-            self.add(
-                IMPOSSIBLE,
-                full_name("COUCHDB", "DESIGNS"),
-                f"holds a design document that cannot be used. {error}.",
-            )
-        return str(path)
-
-    def _ca_file(self, path: str | Path | None) -> str | None:
-        if path is None:
+            return look(self.values[section][option.attribute])
+        except files.Unusable as error:
+            self.add(IMPOSSIBLE, full_name(section, key), str(error))
             return None
-        try:
-            ssl.create_default_context(cafile=path)
-        except (ssl.SSLError, OSError) as error:
-            self.add(
-                IMPOSSIBLE,
-                full_name("COUCHDB", "CA_FILE"),
-                f"holds no certificates that can be used ({type(error).__name__}). Write the path "
-                "of a file in PEM format.",
-            )
-        return str(path)
 
-    def _import(self, section: str, key: str, path: str) -> bool:
+    def _import(self, setting: str, path: Any) -> bool:
         try:
             found = import_string(path)
-        except ImportError as error:
-            self.add(BAD_PATH, full_name(section, key), f"cannot be imported: {error}.")
+        except (ImportError, AttributeError) as error:
+            self.add(BAD_PATH, setting, f"cannot be imported: {error}.")
             return False
         if not callable(found):
-            self.add(BAD_PATH, full_name(section, key), f"names {path}, which is no callable.")
+            self.add(BAD_PATH, setting, f"names {path}, which is no callable.")
         return callable(found)
 
     def read(self) -> Settings:
         values = self.values[""]
-        namespace = values["NAMESPACE"] or settings.SESSION_COOKIE_NAME.lower()
+        namespace = values["namespace"] or settings.SESSION_COOKIE_NAME.lower()
         if wanted := rules.namespace(namespace):
             self.add(
                 BAD_VALUE,
                 full_name("", "NAMESPACE"),
                 f"is not set, and the session cookie's name will not do. Write {wanted}.",
             )
-        self._check_codec(values["CODEC"])
-        return Settings(
-            namespace,
-            values["HASH_KEYS"],
-            values["CODEC"],
-            values["TOUCH_INTERVAL"],
-            values["ON_UNAVAILABLE"],
-            values["VERSION_COOKIE"],
-            self.memcached(),
-            self.couchdb(),
-            HybridSettings(
-                self.values["HYBRID"]["REVALIDATE_AFTER"], self.values["HYBRID"]["WRITES"]
-            ),
-        )
+        self._check_codec(values["codec"])
+        adapted = {
+            "namespace": namespace,
+            "memcached": self.memcached(),
+            "couchdb": self.couchdb(),
+            "hybrid": HybridSettings(**self.values["HYBRID"]),
+        }
+        return Settings(**{**values, **adapted})
+
+
+def _each(urls: Secret[Any] | None) -> tuple[Secret[str], ...]:
+    if urls is None:
+        return ()
+    if isinstance(urls.reveal(), str):
+        return (urls,)
+    return tuple(map(Secret, urls.reveal()))
 
 
 def missing(section: str, key: str) -> ImproperlyConfigured:
@@ -427,24 +272,6 @@ def missing(section: str, key: str) -> ImproperlyConfigured:
         f"{full_name(section, key)} must be set for this session engine: "
         f"{SCHEMA[section][key].rule(None)}."
     )
-
-
-DATABASE_NAME = re.compile(r"[a-z][a-z0-9_$()+/-]{0,237}")
-
-
-def is_database_name(name: str) -> bool:
-    """
-    Whether CouchDB takes this as the name of a database.
-    """
-    return bool(DATABASE_NAME.fullmatch(name))
-
-
-def suggest_database_name(name: str) -> str:
-    """
-    Return a name that CouchDB takes and that is as near as possible to `name`.
-    """
-    cleaned = re.sub(r"[^a-z0-9_$()+/-]", "-", name.lower())
-    return re.sub(r"^[^a-z]+", "", cleaned)[:238] or "sessions"
 
 
 def problems() -> list[Problem]:
@@ -469,7 +296,7 @@ def get() -> Settings:
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting in (NAME, "SESSION_COOKIE_NAME", "SESSION_ENGINE"):
+    if setting in (NAME, "SESSION_COOKIE_NAME", "SESSION_ENGINE", "SESSION_SERIALIZER"):
         get.cache_clear()
 
 

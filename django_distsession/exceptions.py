@@ -20,12 +20,37 @@ class StoreUnavailable(StoreError):
     """
 
 
+class SessionContended(StoreUnavailable):
+    """
+    One session kept changing for as long as anybody should wait. The servers answer, and other
+    sessions are as they should be.
+    """
+
+
 class StoreMisconfigured(StoreUnavailable):
     """
     The store answered, but does not let us work: a missing right, database or password.
 
     Retrying does not help; the message says what an operator has to do.
     """
+
+
+class UnreadableCopy(StoreMisconfigured):
+    """
+    A session was saved in a way that this process cannot read, after it was in one that it can.
+
+    Most likely another process uses a `SECRET_KEY` or `CODEC` that this one does not know yet.
+    What that process wrote is left alone.
+    """
+
+    def __init__(
+        self,
+        message: str = "A session was last saved under a SECRET_KEY or with a CODEC that this "
+        "process does not know yet, so it cannot be read here, and is left alone. Restart this "
+        "process with the new settings. To change SECRET_KEY, first add the new key to "
+        "SECRET_KEY_FALLBACKS everywhere.",
+    ) -> None:
+        super().__init__(message)
 
 
 class RecordTooLarge(StoreError):

@@ -34,7 +34,8 @@ def not_negative(value: Any) -> str | None:
     """
     Accept a span of time, or none at all.
     """
-    return None if value == 0 and not isinstance(value, bool) else seconds(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return None if good else "a number of seconds, 0 or more"
 
 
 def count(value: Any) -> str | None:
@@ -58,6 +59,18 @@ def text(value: Any) -> str | None:
     Accept any text but the empty one.
     """
     return None if isinstance(value, str) and value else "a string that is not empty"
+
+
+def password(value: Any) -> str | None:
+    """
+    Accept text that can be sent.
+    """
+    return text(value) or (None if _is_unicode(value) else "text that can be encoded as UTF-8")
+
+
+def _is_unicode(value: str) -> bool:
+    # Half of a surrogate pair cannot be encoded, and the error would show the whole text.
+    return not re.search("[\ud800-\udfff]", value)
 
 
 def optional(rule: Rule) -> Rule:
@@ -107,8 +120,19 @@ def servers(value: Any) -> str | None:
     """
     if not isinstance(value, list | tuple) or not value:
         return SERVERS_TEXT
-    good = all(isinstance(server, str) and _is_server(server) for server in value)
-    return None if good and len(set(value)) == len(value) else SERVERS_TEXT
+    for server in value:
+        if not isinstance(server, str):
+            return f"{SERVERS_TEXT}, but holds a value of type {type(server).__name__}"
+        if not _is_server(server):
+            return f"{SERVERS_TEXT}, but holds {_quoted(server)}"
+        if value.count(server) > 1:
+            return f"{SERVERS_TEXT}, but holds {_quoted(server)} more than once"
+    return None
+
+
+def _quoted(server: str) -> str:
+    # It may be a URL with a password.
+    return '"' + re.sub(".*@", "********@", server, flags=re.DOTALL)[:80] + '"'
 
 
 def _is_server(server: str) -> bool:
@@ -118,7 +142,10 @@ def _is_server(server: str) -> bool:
     return match is not None and 0 < int(match[2]) < 65536
 
 
-URL_TEXT = 'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://'
+URL_TEXT = (
+    'a URL such as "http://user:password@10.0.0.3:5984", beginning with http:// or https://, with '
+    "special characters in user and password percent-encoded (@ as %40, / as %2F, # as %23)"
+)
 
 
 def url(value: Any) -> str | None:
@@ -126,7 +153,7 @@ def url(value: Any) -> str | None:
     Accept the address of a CouchDB node.
     """
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
+        parts = urlsplit(value) if isinstance(value, str) and _is_unicode(value) else None
         good = (
             parts is not None
             and parts.scheme in ("http", "https")
@@ -134,6 +161,8 @@ def url(value: Any) -> str | None:
             and parts.port != 0
             and not parts.query
             and not parts.fragment
+            # The rest of a password with a slash that was not encoded.
+            and "@" not in parts.path
         )
     except ValueError:
         good = False
@@ -153,20 +182,44 @@ def urls(value: Any) -> str | None:
     return url(value) and URLS_TEXT
 
 
+DATABASE_NAME = re.compile(r"[a-z][a-z0-9_$()+/-]{0,237}")
+
+
+def is_database_name(name: str) -> bool:
+    """
+    Whether CouchDB takes this as the name of a database.
+    """
+    return bool(DATABASE_NAME.fullmatch(name))
+
+
+def suggest_database_name(name: str) -> str:
+    """
+    Return a name that CouchDB takes and that is as near as possible to `name`.
+    """
+    cleaned = re.sub(r"[^a-z0-9_$()+/-]", "-", name.lower())
+    return re.sub(r"^[^a-z]+", "", cleaned)[:238] or "sessions"
+
+
 def file(value: Any) -> str | None:
     """
     Accept the path of a file that exists.
     """
-    good = isinstance(value, str | Path) and Path(value).is_file()
-    return None if good else "the path of an existing file"
+    return None if _is_path(value, Path.is_file) else "the path of an existing file"
 
 
 def folder(value: Any) -> str | None:
     """
     Accept the path of a directory that exists.
     """
-    good = isinstance(value, str | Path) and Path(value).is_dir()
-    return None if good else "the path of an existing directory"
+    return None if _is_path(value, Path.is_dir) else "the path of an existing directory"
+
+
+def _is_path(value: Any, exists: Callable[[Path], bool]) -> bool:
+    try:
+        return isinstance(value, str | Path) and exists(Path(value))
+    except OSError:
+        # Far too long for a path, for example.
+        return False
 
 
 TLS_FILES = {"CA_FILE", "CERT_FILE", "KEY_FILE"}
@@ -185,6 +238,6 @@ def tls(value: Any) -> str | None:
     good = (
         isinstance(value, Mapping)
         and set(value) <= TLS_FILES
-        and all(isinstance(path, str | Path) and Path(path).is_file() for path in value.values())
+        and all(_is_path(path, Path.is_file) for path in value.values())
     )
     return None if good else TLS_TEXT

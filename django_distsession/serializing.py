@@ -5,6 +5,7 @@ How a session dict becomes bytes, before anybody protects them.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from django.contrib.sessions.serializers import JSONSerializer
@@ -40,3 +41,61 @@ class QuickJSONSerializer(JSONSerializer):
         As Django's.
         """
         return from_json(data.decode("latin-1"))
+
+
+# Refuses what is no JSON: NaN and infinity.
+to_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+# CouchDB fails at integers that no float reaches. Fewer digits than this are in reach.
+has_many_digits = re.compile("[0-9]{309}").search
+check_integers = json.JSONDecoder(parse_int=lambda digits: float(int(digits))).decode
+
+# Surrogates come in pairs; CouchDB refuses a lone one, and a visitor can send it. It is written as
+# a noncharacter, which means nothing in any text, and its number; so is that noncharacter itself.
+MARK = r"\ufdd0"
+unwritable = re.compile(
+    r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u(d[89a-f][0-9a-f]{2}|fdd0)|\\."
+)
+marked = re.compile(r"\\ufdd0([0-9a-f]{4})|\\.")
+
+
+class PortableJSONSerializer(QuickJSONSerializer):
+    """
+    JSON that CouchDB takes and gives back as it was, but for -0.0 and the like.
+
+    What it does not take is a `TypeError`: NaN, infinity, and integers beyond the range of floats.
+    """
+
+    def dumps(self, obj: Any) -> bytes:
+        """
+        As Django's, or `TypeError`.
+        """
+        try:
+            text = to_strict_json(obj)
+            if has_many_digits(text):
+                check_integers(text)
+        except (ValueError, OverflowError) as error:
+            raise TypeError(
+                "A session holds what is no JSON: NaN, infinity, an integer beyond the range of "
+                "floats, or a value that holds itself."
+            ) from error
+        if r"\ud" in text or MARK in text:
+            text = unwritable.sub(_mark, text)
+        return text.encode("ascii")
+
+    def loads(self, data: bytes) -> Any:
+        """
+        As Django's.
+        """
+        text = data.decode()
+        if MARK in text:
+            text = marked.sub(_unmark, text)
+        return from_json(text)
+
+
+def _mark(found: re.Match[str]) -> str:
+    return f"{MARK}{found[1]}" if found[1] else found[0]
+
+
+def _unmark(found: re.Match[str]) -> str:
+    return rf"\u{found[1]}" if found[1] else found[0]

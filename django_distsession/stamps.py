@@ -4,6 +4,7 @@ When saves happened: Lamport time-stamps, and which of them wrote which key.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import (
     Collection,
@@ -22,6 +23,28 @@ TAG_SIZE = 8
 PACKED = struct.Struct(f"!Q{TAG_SIZE}s")
 SIZE = PACKED.size
 
+# The largest integer that CouchDB's JavaScript keeps exact. No generation and no time is higher.
+LARGEST = 2**53 - 1
+
+# Tags are base64 in the alphabet for URLs. "+" is none of that and sorts below all of it: it marks
+# the tags that are to lose against those of saves.
+LOW = "+"
+LOWEST_TAG = LOW * TAG_SIZE
+is_tag = re.compile(r"[A-Za-z0-9_+-]{8}").fullmatch
+
+
+def whole(value: Any, most: int = LARGEST) -> int:
+    """
+    Return a number that a store holds as an integer from 0 to `most`; else `ValueError`.
+
+    Whoever writes JSON again may make fractions of integers: 1.0 is one.
+    """
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("A number in a record is out of range, or none.")
+    return value
+
 
 class Stamp(NamedTuple):
     """
@@ -33,6 +56,16 @@ class Stamp(NamedTuple):
 
     generation: int
     tag: str
+
+    @classmethod
+    def stored(cls, generation: Any, tag: Any) -> Stamp:
+        """
+        Return one that a store holds. `ValueError` if no save can have made it.
+        """
+        generation = whole(generation)
+        if type(tag) is not str or not is_tag(tag):
+            raise ValueError("A tag in a record is not 8 characters of base64.")
+        return cls(generation, tag)
 
     def packed(self) -> bytes:
         """
@@ -55,7 +88,7 @@ def _stamp(generation: int, tag: bytes) -> Stamp:
     return Stamp(generation, tag.rstrip(b"\0").decode())
 
 
-NEVER = Stamp(0, "")
+NEVER = Stamp(0, LOWEST_TAG)
 
 # Nearly always there are few enough stamps for a byte to say which one is meant: a row from 0 to
 # 254. The number that is left stands for none, while a save makes up its mind.

@@ -11,31 +11,43 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import urlsafe_b64encode
-from binascii import b2a_base64
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .stamps import NEVER, Stamp, Stamps
+from . import canonical
+from .stamps import LARGEST, LOW, LOWEST_TAG, NEVER, Stamp, Stamps
 
-# A removed key has to be remembered, lest an old copy bring it back. Past this many, the older
-# half is folded into `State.cleared`.
+# A removed key has to be remembered, lest an old copy bring it back. Past this many, those that
+# were removed more than so many generations ago are folded into `State.cleared`.
 MAX_REMOVED = 32
+KEPT_GENERATIONS = 32
 
 TAG_BYTES = 6
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
-# No save stamps higher, so a version alone tells that nothing follows. 2**53 - 1 is the largest
-# integer that CouchDB's JavaScript keeps exact.
-ENDED_GENERATION = 2**53 - 1
+# No save stamps higher, so a version alone tells that nothing follows.
+ENDED_GENERATION = LARGEST
 
 
 def new_tag() -> str:
     """
     Return a tag for one save.
     """
-    return b2a_base64(os.urandom(TAG_BYTES), newline=False).decode()
+    return urlsafe_b64encode(os.urandom(TAG_BYTES)).decode()
+
+
+def _tag_of(*parts: bytes) -> str:
+    digest = hashlib.blake2b(canonical.encode(*parts), digest_size=TAG_BYTES)
+    return urlsafe_b64encode(digest.digest()).decode()
+
+
+def ended_version(expires_at: int) -> Stamp:
+    """
+    Return the version of the tombstone that lasts until then.
+    """
+    return Stamp(ENDED_GENERATION, _tag_of(b"%d" % expires_at))
 
 
 class State(NamedTuple):
@@ -75,16 +87,22 @@ class State(NamedTuple):
         key and a stamp determine a value: whoever merges the same copies makes the same name.
         """
         if self.ended:
-            return Stamp(ENDED_GENERATION, f"{self.expires_at:x}")
+            return ended_version(self.expires_at)
         return self._digest() if self.merged else self.saved
 
     def _digest(self) -> Stamp:
-        stamps = [f"{key!r}={g}.{t}" for key, (g, t) in self.stamps.items()]
-        stamps += [f"{key!r}-{g}.{t}" for key, (g, t) in self.removed.items()]
-        stamps.sort()
-        stamps.append(f"{self.created_at} {self.stamps.recent} {self.cleared}")
-        digest = hashlib.blake2b("\n".join(stamps).encode("utf-8", "surrogatepass"), digest_size=6)
-        return Stamp(self.saved.generation, urlsafe_b64encode(digest.digest()).decode())
+        keys = [
+            canonical.encode(kind, repr(key).encode("utf-8", "surrogatepass"), stamp.packed())
+            for kind, known in ((b"written", self.stamps), (b"removed", self.removed))
+            for key, stamp in known.items()
+        ]
+        tag = _tag_of(
+            b"".join(sorted(keys)),
+            b"%d" % self.created_at,
+            b"".join([stamp.packed() for stamp in self.stamps.recent]),
+            self.cleared.packed(),
+        )
+        return Stamp(self.saved.generation, tag)
 
     def was_seen(self, saved: Stamp) -> bool | None:
         """
@@ -163,22 +181,26 @@ def next_state(
         removed = {key: at for key, at in removed.items() if key not in values}
         removed |= dict.fromkeys(gone, stamp)
     state = State(values, stamps, base.created_at, expires_at, stamp, removed, base.cleared)
-    return _forget_removed(state, tag) if len(removed) > MAX_REMOVED else state
+    return _forget_removed(state) if len(removed) > MAX_REMOVED else state
 
 
-def _forget_removed(state: State, tag: str) -> State:
+def _forget_removed(state: State) -> State:
     """
-    Fold the older half of the removed keys into `cleared`, so that they cannot pile up.
+    Fold keys that were removed long ago into `cleared`, so that they cannot pile up.
 
-    The floor is a generation well below the present one, hence changes of concurrent saves
-    outlive it. Values from below the floor are stamped anew at the floor, still below everything
-    that is recent, and with the tag of this save, so that key and stamp still name one value.
+    What is left are the keys removed by the latest saves. However many these are, the session
+    held them and their values a moment ago.
+
+    The floor is so far below the present generation that changes of concurrent saves outlive it:
+    a change made to any state of the last `KEPT_GENERATIONS` is stamped higher. Values from below
+    the floor are stamped anew at the floor, still below everything that is recent, and with the
+    tag of this save, so that key and stamp still name one value.
     """
-    generations = sorted(at.generation for at in state.removed.values())
-    floor = min(generations[len(generations) // 2] + 1, state.saved.generation - 1)
-    cleared = max(state.cleared, Stamp(floor, ""))
-    # No tag of a save sorts as low.
-    restamped = Stamp(cleared.generation, f"!{tag[1:]}")
+    generation, tag = state.saved
+    cleared = max(state.cleared, Stamp(generation - KEPT_GENERATIONS, LOWEST_TAG))
+    if all(at >= cleared for at in state.removed.values()):
+        return state
+    restamped = Stamp(cleared.generation, LOW + tag[1:])
     stamps = {key: at if at >= cleared else restamped for key, at in state.stamps.items()}
     return State(
         state.values,

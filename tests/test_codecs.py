@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import zlib
 from typing import Any
 
 import pytest
 from django.contrib.sessions.serializers import JSONSerializer
 
 from django_distsession.codecs import (
-    COMPRESS_FROM,
+    DEFLATED,
     HEAD,
     BadPayload,
     Codec,
@@ -16,6 +17,8 @@ from django_distsession.codecs import (
     JSONCodec,
     SignedCodec,
 )
+from django_distsession.compressing import COMPRESS_FROM, MOST_BYTES
+from django_distsession.exceptions import RecordTooLarge
 from django_distsession.packing import pack_stamps
 from django_distsession.stamps import Stamp
 from django_distsession.state import State, first_state, merge, next_state
@@ -44,10 +47,12 @@ def protecting(request: pytest.FixtureRequest) -> type[Codec]:
 
 
 def full_state() -> State:
-    state = first_state({"a": 1, "b": [1, {"x": "ü"}]}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"z": 1}, changed={"z"}, expires_at=3, tag="u", cleared=True)
-    state = next_state(state, {"b": 2}, changed={"b"}, expires_at=4, tag="v")
-    return next_state(state, {"b": 2, "10": 1, "9": 0}, changed={"10", "9"}, expires_at=5, tag="w")
+    state = first_state({"a": 1, "b": [1, {"x": "ü"}]}, created_at=1, expires_at=2, tag="tttttttt")
+    state = next_state(state, {"z": 1}, changed={"z"}, expires_at=3, tag="uuuuuuuu", cleared=True)
+    state = next_state(state, {"b": 2}, changed={"b"}, expires_at=4, tag="vvvvvvvv")
+    return next_state(
+        state, {"b": 2, "10": 1, "9": 0}, changed={"10", "9"}, expires_at=5, tag="wwwwwwww"
+    )
 
 
 def encode(codec: Codec, state: State, context: bytes = CONTEXT) -> bytes:
@@ -68,9 +73,9 @@ def test_what_is_encoded_is_decoded(codec: Codec) -> None:
 
 
 def test_a_merged_state_keeps_its_name(codec: Codec) -> None:
-    base = first_state({"a": 1}, created_at=1, expires_at=2, tag="t")
-    one = next_state(base, {"a": 1, "b": 1}, changed={"b"}, expires_at=3, tag="u")
-    other = next_state(base, {"a": 2}, changed={"a"}, expires_at=3, tag="v")
+    base = first_state({"a": 1}, created_at=1, expires_at=2, tag="tttttttt")
+    one = next_state(base, {"a": 1, "b": 1}, changed={"b"}, expires_at=3, tag="uuuuuuuu")
+    other = next_state(base, {"a": 2}, changed={"a"}, expires_at=3, tag="vvvvvvvv")
     merged = merge(one, other)
     decoded = decode(codec, encode(codec, merged), merged)
     assert decoded == merged
@@ -78,10 +83,29 @@ def test_a_merged_state_keeps_its_name(codec: Codec) -> None:
 
 
 def test_large_sessions_are_compressed(protecting: type[Codec]) -> None:
-    state = first_state({"a": "x" * 10 * COMPRESS_FROM}, created_at=1, expires_at=2, tag="t")
+    state = first_state({"a": "x" * 10 * COMPRESS_FROM}, created_at=1, expires_at=2, tag="tttttttt")
     payload = encode(protecting(), state)
     assert len(payload) < COMPRESS_FROM
     assert decode(protecting(), payload, state) == state
+
+
+@pytest.mark.parametrize("damage", ["bomb", "cut short"])
+def test_what_does_not_unpack_to_what_was_packed_is_refused(
+    protecting: type[Codec], damage: str
+) -> None:
+    codec, state = protecting(), first_state({}, created_at=1, expires_at=2, tag="t" * 8)
+    _, stamps = pack_stamps(state)
+    size = MOST_BYTES + 1 if damage == "bomb" else 100
+    packed = zlib.compress(stamps + b"{" + b" " * size + b"}", 1)
+    head = HEAD.pack(DEFLATED, 1, 2, 0, len(stamps), size + 2)
+    with pytest.raises(BadPayload):
+        decode(codec, codec.seal(CONTEXT, head + packed[: None if size > 100 else -1]), state)
+
+
+def test_a_session_that_could_not_be_unpacked_is_refused() -> None:
+    state = first_state({}, created_at=1, expires_at=2, tag="t" * 8)
+    with pytest.raises(RecordTooLarge, match="67,108,"):
+        SignedCodec().encode(CONTEXT, state, bytes(MOST_BYTES))
 
 
 @pytest.mark.parametrize("position", [0, 12, 31, 32, 40, -1])
@@ -115,15 +139,15 @@ def test_a_former_secret_key_still_reads(protecting: type[Codec], settings: Any)
 
 
 def test_encrypted_payloads_do_not_show_what_is_in_them() -> None:
-    state = first_state({"word": "visible"}, created_at=1, expires_at=2, tag="t")
+    state = first_state({"word": "visible"}, created_at=1, expires_at=2, tag="tttttttt")
     assert b"visible" in encode(SignedCodec(), state)
     assert b"visible" not in encode(EncryptedCodec(), state)
 
 
 def test_other_serializers_serve_too(settings: Any) -> None:
     settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
-    state = first_state({"set": {1, 2}, 5: "key"}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"set": {1, 2}}, changed=set(), expires_at=3, tag="u")
+    state = first_state({"set": {1, 2}, 5: "key"}, created_at=1, expires_at=2, tag="tttttttt")
+    state = next_state(state, {"set": {1, 2}}, changed=set(), expires_at=3, tag="uuuuuuuu")
     assert decode(SignedCodec(), encode(SignedCodec(), state), state) == state
 
 
@@ -138,9 +162,13 @@ class TidySerializer(JSONSerializer):
 
 def test_a_serializer_may_put_keys_in_an_order_of_its_own(settings: Any) -> None:
     settings.SESSION_SERIALIZER = f"{__name__}.TidySerializer"
-    state = first_state({"z": 1, "m": 1, "k": 1, "j": 1}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"z": 2, "m": 1, "a": 2}, changed={"z", "a"}, expires_at=3, tag="u")
-    state = next_state(state, {"z": 2, "m": 1}, changed=(), expires_at=3, tag="v")
+    state = first_state(
+        {"z": 1, "m": 1, "k": 1, "j": 1}, created_at=1, expires_at=2, tag="tttttttt"
+    )
+    state = next_state(
+        state, {"z": 2, "m": 1, "a": 2}, changed={"z", "a"}, expires_at=3, tag="uuuuuuuu"
+    )
+    state = next_state(state, {"z": 2, "m": 1}, changed=(), expires_at=3, tag="vvvvvvvv")
     assert decode(SignedCodec(), encode(SignedCodec(), state), state) == state
 
 
@@ -164,24 +192,24 @@ class ForgettingSerializer(JSONSerializer):
 
 def test_a_serializer_may_write_keys_in_another_way(settings: Any) -> None:
     settings.SESSION_SERIALIZER = f"{__name__}.CapitalSerializer"
-    state = first_state({"b": 1, "a": 1}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"b": 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    state = first_state({"b": 1, "a": 1}, created_at=1, expires_at=2, tag="tttttttt")
+    state = next_state(state, {"b": 1, "a": 2}, changed={"a"}, expires_at=3, tag="uuuuuuuu")
     decoded = decode(SignedCodec(), encode(SignedCodec(), state), state)
-    assert decoded.stamps == {"B": Stamp(1, "t"), "A": Stamp(2, "u")}
+    assert decoded.stamps == {"B": Stamp(1, "tttttttt"), "A": Stamp(2, "uuuuuuuu")}
 
 
 def test_a_key_may_differ_from_itself(settings: Any) -> None:
     settings.SESSION_SERIALIZER = f"{__name__}.PickleSerializer"
     nan = float("nan")
-    state = first_state({nan: 1, "a": 1}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {nan: 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    state = first_state({nan: 1, "a": 1}, created_at=1, expires_at=2, tag="tttttttt")
+    state = next_state(state, {nan: 1, "a": 2}, changed={"a"}, expires_at=3, tag="uuuuuuuu")
     decoded = decode(SignedCodec(), encode(SignedCodec(), state), state)
-    assert list(decoded.stamps.values()) == [Stamp(1, "t"), Stamp(2, "u")]
+    assert list(decoded.stamps.values()) == [Stamp(1, "tttttttt"), Stamp(2, "uuuuuuuu")]
 
 
 def test_a_serializer_may_leave_keys_out_from_some_day_on(settings: Any) -> None:
-    state = first_state({"old": 1, "a": 1}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"old": 1, "a": 2}, changed={"a"}, expires_at=3, tag="u")
+    state = first_state({"old": 1, "a": 1}, created_at=1, expires_at=2, tag="tttttttt")
+    state = next_state(state, {"old": 1, "a": 2}, changed={"a"}, expires_at=3, tag="uuuuuuuu")
     payload = encode(SignedCodec(), state)
     settings.SESSION_SERIALIZER = f"{__name__}.ForgettingSerializer"
     decoded = decode(SignedCodec(), payload, state)
@@ -189,7 +217,7 @@ def test_a_serializer_may_leave_keys_out_from_some_day_on(settings: Any) -> None
     assert decoded.stamps == {"a": state.saved}
     # It says something else than what went by that name.
     assert decoded.version != state.version
-    later = next_state(decoded, {"a": 3}, changed={"a"}, expires_at=3, tag="v")
+    later = next_state(decoded, {"a": 3}, changed={"a"}, expires_at=3, tag="vvvvvvvv")
     assert decode(SignedCodec(), encode(SignedCodec(), later), later) == later
 
 
@@ -216,7 +244,7 @@ def test_json_is_kept_as_json() -> None:
 
 
 def test_json_to_which_somebody_added_a_key_is_another_state() -> None:
-    state = first_state({"a": 1}, created_at=1, expires_at=2, tag="t")
+    state = first_state({"a": 1}, created_at=1, expires_at=2, tag="tttttttt")
     document = json.loads(encode(JSONCodec(), state))
     document["data"]["b"] = 2
     changed = decode(JSONCodec(), json.dumps(document).encode(), state)
@@ -235,6 +263,7 @@ STAMPS = (
     b'{"data":{"a":1},"stamps":{"created_at":1,"expires_at":2,"cleared":0,"merged":false,"table":'
     b'%b,"keys":{"a":0},"removed":{}}}'
 )
+READABLE = STAMPS % b'[[1,"tttttttt"]]'
 
 
 @pytest.mark.parametrize(
@@ -242,14 +271,37 @@ STAMPS = (
     [
         STAMPS % b"[]",
         STAMPS % b"[1]",
-        STAMPS % b'[[-1,"t"]]',
-        STAMPS % b'[["1","t"]]',
+        STAMPS % b'[[-1,"tttttttt"]]',
+        STAMPS % b'[["1","tttttttt"]]',
+        STAMPS % b'[[true,"tttttttt"]]',
+        STAMPS % b'[[null,"tttttttt"]]',
+        STAMPS % b'[[1.5,"tttttttt"]]',
+        STAMPS % b'[[NaN,"tttttttt"]]',
+        STAMPS % b'[[1e300,"tttttttt"]]',
+        STAMPS % b'[[1e400,"tttttttt"]]',
+        STAMPS % b'[[9007199254740992,"tttttttt"]]',
         STAMPS % b"[[1,1]]",
+        STAMPS % b"[[1,null]]",
+        STAMPS % b'[[1,""]]',
         STAMPS % b'[[1,"a tag too long"]]',
+        STAMPS % b'[[1,"ttttttt\\n"]]',
+        STAMPS % b'[[1,"tttttttt\\u0000"]]',
         STAMPS % '[[1,"1234567é"]]'.encode(),
-        STAMPS % b'[[9007199254740992,"t"]]',
-        b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":[[1,"t"]],'
-        b'"keys":{},"removed":{}}}',
+        READABLE.replace(b'"created_at":1', b'"created_at":-1'),
+        READABLE.replace(b'"created_at":1', b'"created_at":null'),
+        READABLE.replace(b'"expires_at":2', b'"expires_at":1e300'),
+        READABLE.replace(b'"expires_at":2', b'"expires_at":true'),
+        READABLE.replace(b'"cleared":0', b'"cleared":-1'),
+        READABLE.replace(b'"keys":{"a":0}', b'"keys":{"a":1}'),
+        READABLE.replace(b'"keys":{"a":0}', b'"keys":{"a":-1}'),
+        READABLE.replace(b'"removed":{}', b'"removed":{"b":0.5}'),
+        READABLE.replace(b'"a":1', b'"a":1e400'),
+        READABLE.replace(b'"a":1', b'"a":1' + b"0" * 400),
+        READABLE.replace(b'"a":1', b'"a":1' + b"0" * 5000),
+        READABLE.replace(b'"a":1', b'"a":' + b"[" * 100_000 + b"]" * 100_000),
+        b"[" * 100_000,
+        b'{"data":["ab"],"stamps":{"created_at":1,"expires_at":2,"cleared":0,"table":'
+        b'[[1,"tttttttt"]],"keys":{},"removed":{}}}',
         b"",
         b"[]",
         b"{}",
@@ -257,24 +309,25 @@ STAMPS = (
         b'{"data":[],"stamps":{}}',
         b"\xff",
     ],
+    ids=lambda payload: payload[:150].decode("latin-1"),
 )
 def test_json_that_is_no_session_is_refused(payload: bytes) -> None:
     with pytest.raises(BadPayload):
         decode(JSONCodec(), payload, full_state())
 
 
-@pytest.mark.parametrize("table", [b'[[1,"t"]]', b'[[1.0,"t"]]', b'[[1,"t\\u0000"]]'])
+@pytest.mark.parametrize("table", [b'[[1,"tttttttt"]]', b'[[1.0,"tttttttt"]]'])
 def test_json_that_a_tool_wrote_again_is_read(table: bytes) -> None:
     payload = (STAMPS % table).replace(b'"merged":false,', b"")
     decoded = decode(JSONCodec(), payload, full_state())
     assert decoded.values == {"a": 1}
-    assert decoded.stamps == {"a": Stamp(1, "t")}
-    assert decoded.version == Stamp(1, "t")
+    assert decoded.stamps == {"a": Stamp(1, "tttttttt")}
+    assert decoded.version == Stamp(1, "tttttttt")
 
 
 def test_a_session_that_is_no_dict_is_refused() -> None:
     codec = SignedCodec()
-    state = first_state({}, created_at=1, expires_at=2, tag="t")
+    state = first_state({}, created_at=1, expires_at=2, tag="tttttttt")
     _, stamps = pack_stamps(state)
     data = b"[7]"
     head = HEAD.pack(0, 1, 2, 0, len(stamps), len(data))

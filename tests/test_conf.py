@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_distsession import conf
+from django_distsession import conf, rules
+from django_distsession.secret import Secret
 
 GOOD: dict[str, Any] = {
     "MEMCACHED": {"SERVERS": ["127.0.0.1:11211", "[::1]:11211", "/run/memcached.sock"]},
@@ -171,7 +172,7 @@ def test_a_database_name_that_couchdb_refuses(settings: Any, name: str, suggesti
     (problem,) = conf.problems()
     assert problem.code == conf.BAD_DATABASE
     assert problem.message.endswith(f'Write "{suggestion}", for example.')
-    assert conf.is_database_name(suggestion)
+    assert rules.is_database_name(suggestion)
 
 
 def test_the_cookie_names_the_database(settings: Any) -> None:
@@ -229,9 +230,9 @@ def couchdb_settings(settings: Any, **values: Any) -> Any:
 
 def test_couchdb_takes_one_url_or_several(settings: Any) -> None:
     one, two = "http://127.0.0.1:5984", "https://a:b@db.example:6984/path"
-    assert couchdb_settings(settings).urls == (one,)
+    assert couchdb_settings(settings).urls == (Secret(one),)
     read = couchdb_settings(settings, URL=[one, two], ADMIN_URL=two)
-    assert (read.urls, read.admin_urls) == ((one, two), (two,))
+    assert (read.urls, read.admin_urls) == ((Secret(one), Secret(two)), (Secret(two),))
 
 
 @pytest.mark.parametrize(
@@ -257,3 +258,54 @@ def test_a_couchdb_setting_that_cannot_be(settings: Any, key: str, value: Any, t
     [problem] = conf.problems()
     assert problem.setting == f'DISTSESSION["COUCHDB"]["{key}"]'
     assert told in problem.message
+
+
+@pytest.mark.parametrize("value", [-1, True, "300"])
+def test_a_time_that_may_be_nothing_is_told_so(settings: Any, value: Any) -> None:
+    settings.DISTSESSION = with_setting("HYBRID", "REVALIDATE_AFTER", value)
+    (problem,) = conf.problems()
+    assert problem.message.endswith("must be a number of seconds, 0 or more.")
+
+
+@pytest.mark.parametrize("path", ["no.such.serializer", "nodots", "os.sep", 5])
+def test_a_serializer_that_is_none_is_named(settings: Any, path: Any) -> None:
+    settings.DISTSESSION = GOOD
+    assert conf.get().codec
+    settings.SESSION_SERIALIZER = path
+    (problem,) = conf.problems()
+    assert problem.code == conf.BAD_PATH
+    assert problem.message.startswith("SESSION_SERIALIZER ")
+    assert "CODEC" not in problem.message
+    with pytest.raises(ImproperlyConfigured, match=r"^SESSION_SERIALIZER "):
+        conf.get()
+
+
+@pytest.mark.parametrize(
+    ("servers", "told"),
+    [
+        (["10.0.0.1:11211", "10.0.0.2"], 'but holds "10.0.0.2".'),
+        (["10.0.0.1:11211", "me:hush@10.0.0.2:11211"], 'but holds "********@10.0.0.2:11211".'),
+        ([("10.0.0.1", 11211)], "but holds a value of type tuple."),
+        (["a:1", "b:1", "a:1"], 'but holds "a:1" more than once.'),
+    ],
+)
+def test_the_bad_one_of_several_servers_is_quoted(
+    settings: Any, servers: list[Any], told: str
+) -> None:
+    settings.DISTSESSION = with_setting("MEMCACHED", "SERVERS", servers)
+    (problem,) = conf.problems()
+    assert problem.message.endswith(told)
+
+
+@pytest.mark.parametrize("password", ["a/b", "a#b", "a?b", "12/b", "a/@b"])
+def test_a_password_that_is_not_encoded_is_told_how(settings: Any, password: str) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "URL", f"http://me:{password}@10.0.0.3:5984")
+    (problem,) = conf.problems()
+    assert "percent-encoded (@ as %40, / as %2F, # as %23)" in problem.message
+    assert password not in problem.message
+
+
+def test_a_path_that_is_too_long_is_no_path(settings: Any) -> None:
+    settings.DISTSESSION = with_setting("COUCHDB", "CA_FILE", "x" * 5000)
+    (problem,) = conf.problems()
+    assert problem.message.endswith("must be the path of an existing file, or None.")

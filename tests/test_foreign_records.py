@@ -111,3 +111,45 @@ def test_a_document_that_lost_its_fields_is_no_session(
     messages = reports()
     assert messages
     assert not any("tellnobody" in message or key in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    "version", [[-1, "a" * 8], [2**64, "a" * 8], [1e300, "a" * 8], [1, "\ue000"]]
+)
+def test_a_document_of_an_impossible_version_is_no_session(
+    settings: Any,
+    configure: Callable[..., None],
+    distsession: dict[str, Any],
+    couchdb: CouchDBServer,
+    version: list[Any],
+) -> None:
+    configure(HYBRID={"REVALIDATE_AFTER": 0})
+    session_class = engine_class(settings, "hybrid")
+    key = stored(session_class, a=1)
+    url = f"{couchdb.url}/{distsession['COUCHDB']['DATABASE']}/{session_class.storage_id(key)}"
+    document = httpx.get(url).json() | {"version": version}
+    assert httpx.put(url, json=document).is_success
+    assert session_class(key).load() == {}
+    again = session_class(key)
+    again["a"] = 2
+    again.save()
+    assert contents(session_class, again.session_key or "") == {"a": 2}
+
+
+def test_json_that_is_nested_too_deeply_is_no_session(
+    settings: Any,
+    configure: Callable[..., None],
+    distsession: dict[str, Any],
+    nodes: list[MemcachedNode],
+    reports: Callable[[], list[str]],
+) -> None:
+    configure(CODEC="django_distsession.codecs.JSONCodec")
+    session_class = engine_class(settings, "memcached")
+    key = stored(session_class, a=1)
+    storage_id = session_class.storage_id(key) or ""
+    found = session_class.get_store().get(storage_id)
+    assert found is not None
+    deep = found.record._replace(payload=b"[" * 100_000 + b"]" * 100_000)
+    session_class.get_store().replace(storage_id, deep, found.token)
+    assert session_class(key).load() == {}
+    assert reports()

@@ -5,12 +5,13 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_distsession.packing import pack_stamps
 from django_distsession.stamps import HISTORY, NEVER, Stamp
 from django_distsession.state import (
+    KEPT_GENERATIONS,
     MAX_REMOVED,
     State,
     first_state,
@@ -25,7 +26,12 @@ KEYS = "abcde"
 def save(base: State, values: dict[Any, Any], *, tag: str, cleared: bool = False) -> State:
     changed = {key for key in values if values[key] != base.values.get(key)}
     return next_state(
-        base, values, changed=changed, expires_at=base.expires_at + 1, tag=tag, cleared=cleared
+        base,
+        values,
+        changed=changed,
+        expires_at=base.expires_at + 1,
+        tag=f"{tag:_<8}",
+        cleared=cleared,
     )
 
 
@@ -184,10 +190,63 @@ def test_removing_many_keys_at_once_is_forgotten_by_later_saves() -> None:
     state = first_state({**many, "kept": 1}, created_at=1, expires_at=9, tag="t")
     old = state
     state = save(state, {"kept": 1}, tag="u")
-    state = save(state, {"kept": 1, "x": 1}, tag="v")
-    state = save(state, {"kept": 1}, tag="w")
-    assert len(state.removed) <= MAX_REMOVED
-    assert dict(merge(old, state).values) == {"kept": 1}
+    for step in range(KEPT_GENERATIONS + 1):
+        assert len(state.removed) == len(many)
+        state = save(state, {"kept": 1, "x": step}, tag="v")
+    assert len(state.removed) == 0
+    assert dict(merge(old, state).values) == {"kept": 1, "x": KEPT_GENERATIONS}
+
+
+def test_removing_many_keys_spares_what_was_changed_beside_it() -> None:
+    many = {f"k{n}": n for n in range(MAX_REMOVED + 1)}
+    base = first_state({"cart": 0, **many}, created_at=1, expires_at=9, tag="t")
+    aside = save(base, {"cart": "bought", **many}, tag="a")
+    tidied = save(base, {"cart": 0}, tag="u")
+    for step in range(KEPT_GENERATIONS):
+        tidied = save(tidied, {"cart": 0, "seen": step}, tag="u")
+        assert merge(aside, tidied).values["cart"] == "bought"
+        assert not merge(aside, tidied).values.keys() & many.keys()
+
+
+@st.composite
+def tidied(draw: st.DrawFn) -> list[State]:
+    """
+    States of a session that again and again gets, and loses, more keys than are remembered.
+    """
+    many = {f"k{n}": n for n in range(MAX_REMOVED + 1)}
+    states = [first_state({"kept": 0, **many}, created_at=1, expires_at=9, tag="t" * 8)]
+    for step in range(draw(st.integers(1, 2 * KEPT_GENERATIONS))):
+        base = states[-1]
+        values = {"kept": base.values["kept"]}
+        match draw(st.sampled_from(["fill", "keep", "keep", "empty", "set"])):
+            case "fill":
+                values = {**values, **many, f"n{step}": step}
+            case "keep":
+                values = dict(base.values)
+            case "set":
+                values = {**base.values, "kept": step}
+        states.append(save(base, values, tag=f"{step:08}"))
+    return states
+
+
+@settings(max_examples=50)
+@given(tidied(), st.data())
+def test_what_was_changed_a_few_saves_ago_survives_all_of_them(
+    states: list[State], data: st.DataObject
+) -> None:
+    recent = states[-KEPT_GENERATIONS - 1 :]
+    changes = data.draw(st.lists(st.sampled_from(recent), min_size=1, max_size=3))
+    asides = [
+        save(base, {**base.values, f"aside{n}": n}, tag=data.draw(st.sampled_from("-Az_")) * 8)
+        for n, base in enumerate(changes)
+    ]
+    copies = data.draw(st.permutations([*asides, states[-1], data.draw(st.sampled_from(states))]))
+    merged = reduce(merge, copies)
+    expected = {**states[-1].values, **{f"aside{n}": n for n in range(len(asides))}}
+    assert merged.values == expected
+    assert merged == reduce(merge, reversed(copies), states[-1])
+    again = save(merged, {**merged.values, "later": 1}, tag="l")
+    assert merge(again, reduce(merge, asides)).values == {**expected, "later": 1}
 
 
 def test_forgetting_removed_keys_spares_recent_changes_of_others() -> None:

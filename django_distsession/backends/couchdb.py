@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..secret import Secret
 from ..stores.base import Cleared, DurableStore, Sweep, UserSession
 from ..stores.couchdb import CouchDBStore
+from ..stores.couchdb.address import Address
 from ..stores.couchdb.client import Client
 from ..stores.couchdb.conditional import ConditionalReads
 from ..stores.couchdb.connect import connect
@@ -58,6 +59,8 @@ class CouchDBSession(StoreBackedSession):
             merge=records.merge,
             as_json=records.codec.is_json,
             conditional=conditional,
+            hashed=settings.hash_keys,
+            index_timeout=given.index_timeout,
             grace=given.expiry_grace,
         )
 
@@ -74,13 +77,22 @@ class CouchDBSession(StoreBackedSession):
             admin = cls._connect(given, given.admin_urls, database)
         else:
             admin = usual or cls._usual_client(given, database)
-        member = urlsplit(given.urls[0]).username if given.urls and given.admin_urls else None
+        member = Address(given.urls[0]).user if given.urls and given.admin_urls else None
         return SetUp(
             admin,
             create=given.create,
-            member=member and unquote(member),
+            member=member,
             designs=(*bundled_designs().values(), *own_designs(given.designs)),
         )
+
+    @classmethod
+    def make_clients(cls, given: conf.CouchDBSettings, database: str) -> list[Client]:
+        """
+        Return a client for each node, under `URL` and under `ADMIN_URL`, that asks no other node.
+        """
+        usual = [cls._usual_client(given, database)] if given.client else []
+        urls = given.admin_urls if given.client else (*given.urls, *given.admin_urls)
+        return usual + [cls._connect(given, [url], database) for url in urls]
 
     @classmethod
     def _usual_client(cls, given: conf.CouchDBSettings, database: str) -> Client:
@@ -89,7 +101,7 @@ class CouchDBSession(StoreBackedSession):
         return cls._connect(given, given.urls, database)
 
     @staticmethod
-    def _connect(given: conf.CouchDBSettings, urls: Sequence[str], database: str) -> Client:
+    def _connect(given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str) -> Client:
         server = connect(
             urls,
             timeout=given.timeout,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from django.utils.module_loading import import_string
 
-from .. import conf
+# Importing the checks registers them, also where the app is not installed.
+from .. import checks, conf
 from ..stores.base import Store
 from .queueing import SaveQueues
 from .records import Records
@@ -24,6 +25,7 @@ class Engine:
     """
 
     def __init__(self, make_store: Callable[[conf.Settings, Records], Store]) -> None:
+        checks.installation.warn_unless_installed()
         self.settings = conf.get()
         self.records = Records(import_string(self.settings.codec)())
         self.store = make_store(self.settings, self.records)

@@ -9,10 +9,16 @@ from functools import reduce
 
 from django.contrib.auth import SESSION_KEY as USER_KEY
 
-from .. import suspicious
+from .. import canonical, suspicious
 from ..codecs import BadPayload, Codec
+from ..exceptions import UnreadableCopy
+from ..stamps import Stamp
 from ..state import State, merge
 from ..stores.base import Record
+
+# What payloads are protected as, beside their codec's name: no other use of a key, and no other
+# layout, makes one of these.
+FORMAT = b"django-distsession session 1"
 
 
 class Records:
@@ -22,6 +28,9 @@ class Records:
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
+        kind = type(codec)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        self._protected_as = canonical.encode(FORMAT, name.encode())
 
     def seal(self, storage_id: str, state: State, data: bytes) -> Record:
         """
@@ -33,7 +42,7 @@ class Records:
             version,
             state.expires_at,
             state.created_at,
-            self.codec.encode(_context(storage_id, version), state, data),
+            self.codec.encode(self._context(storage_id, version), state, data),
             None if user is None else str(user),
         )
 
@@ -42,25 +51,46 @@ class Records:
         Return the state in a live record, and its values as they are serialised; None, reported,
         if that cannot be read.
         """
-        version = record.version
         try:
-            return self.codec.decode(_context(storage_id, version), record.payload, version)
+            return self._decode(storage_id, record)
+        except BadPayload as error:
+            failure = error
+        try:
+            self._decode(storage_id, record)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None
+        # Nothing was wrong with it: something interrupted the first try, such as a soft time limit.
+        raise failure.__cause__ or failure
+
+    def _decode(self, storage_id: str, record: Record) -> tuple[State, bytes]:
+        version = record.version
+        return self.codec.decode(self._context(storage_id, version), record.payload, version)
 
     def merge(self, storage_id: str, records: Sequence[Record]) -> Record | None:
         """
         Return the record of the merge of several live records; the stores are given this.
+
+        None if not one can be read: then there is no session, though nothing is written over it.
+        `UnreadableCopy` if one cannot be read that another process has written since. What is older
+        and cannot be read is left out: whoever wrote the newer one has seen it, or it is damaged.
         """
         opened = [self.open(storage_id, record) for record in records]
         states = [one[0] for one in opened if one is not None]
         if not states:
             return None
+        readable = {record.version for record, one in zip(records, opened, strict=True) if one}
+        newest = max(readable).generation
+        if any(
+            record.version.generation >= newest and record.version not in readable
+            for record in records
+        ):
+            raise UnreadableCopy
         merged = reduce(merge, states)
         record = self.seal(storage_id, merged, self.codec.dumps(merged.values))
         return record.holding(max(one.gone_by for one in records))
 
-
-def _context(storage_id: str, version: tuple[int, str]) -> bytes:
-    return f"{storage_id}\n{version[0]} {version[1]}\n".encode()
+    def _context(self, storage_id: str, version: Stamp) -> bytes:
+        return self._protected_as + canonical.encode(
+            storage_id.encode(), b"%d" % version.generation, version.tag.encode()
+        )

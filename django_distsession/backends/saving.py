@@ -5,16 +5,16 @@ How a session is written: only what changed, merged with what others changed mea
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from ..exceptions import StoreUnavailable
+from ..exceptions import StoreUnavailable, UnreadableCopy
 from ..stamps import Stamp
 from ..state import State, first_state, new_tag, next_state
+from ..stores.backoff import pause
 from ..stores.base import Conflict, Found
 from . import expiry
 from .changes import NO_CHANGE, Change, find_change
@@ -27,8 +27,6 @@ from .retrying import Retry
 # A save that keeps losing against others gives up after this many seconds. Each round somebody
 # wins, so that takes a crowd.
 MAX_SECONDS = 10.0
-FIRST_PAUSE = 0.004
-LONGEST_PAUSE = 0.1
 
 TEXT_ONLY = frozenset({str})
 
@@ -138,7 +136,7 @@ class Saving(Loading, Expiring, Lending):
                 break
             if attempt > 1:
                 # What the last conflict told is old by then.
-                _pause(attempt)
+                pause(attempt)
                 found = self._shared.store.get(storage_id)
                 retry.meet(self._still_usable(storage_id, found))
             values = retry.rest.apply(retry.base.values)
@@ -161,6 +159,9 @@ class Saving(Loading, Expiring, Lending):
     def _still_usable(self, storage_id: str, found: Found | None) -> Loaded:
         current = self._usable(storage_id, found)
         if current is None:
+            if found and found.record.is_live(time.time()):
+                # It could be read a moment ago.
+                raise UnreadableCopy from None
             raise UpdateError from None
         return current
 
@@ -209,8 +210,3 @@ def _next_state(base: State, values: Mapping[Any, Any], change: Change, expires_
         tag=new_tag(),
         cleared=change.cleared,
     )
-
-
-def _pause(attempt: int) -> None:
-    # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
-    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE)))  # noqa: S311

@@ -24,6 +24,7 @@ from django.utils.http import http_date
 from .. import conf, version_cookie
 from ..backends.base import StoreBackedSession
 from ..backends.expiry import EXPIRY_KEY
+from ..checks.installation import warn_unless_installed
 from ..exceptions import StoreUnavailable
 from . import outage
 from .shield import shield
@@ -39,6 +40,9 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(shield(get_response, self._answer_outage))
         self._engine_is_ours = issubclass(self.SessionStore, StoreBackedSession)
+        if self._engine_is_ours:
+            # When a web process starts, not only at its first session.
+            warn_unless_installed()
 
     def process_request(self, request: HttpRequest) -> None:
         """

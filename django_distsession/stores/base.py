@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..exceptions import StoreError
+from ..exceptions import StoreError, StoreUnavailable
 from ..stamps import Stamp
-from ..state import ENDED_GENERATION
+from ..state import ended_version
 
 
 class Record(NamedTuple):
@@ -68,8 +68,7 @@ class Record(NamedTuple):
         """
         Return the record that an ended session leaves behind until `expires_at`.
         """
-        version = Stamp(ENDED_GENERATION, f"{expires_at:x}")
-        return cls(version, expires_at, expires_at, ended=True)
+        return cls(ended_version(expires_at), expires_at, expires_at, ended=True)
 
 
 # What a store needs to compare and swap. Opaque to everybody but the store that made it.
@@ -220,6 +219,8 @@ class Cleared:
     seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
     server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
     merged: live sessions whose diverged copies were brought together.
+    passed_over: records that could not be worked with, or do not say when they expire; the log
+    names them.
     total: how many there were to look at when it began.
     no_purge: why records were deleted and not purged.
     """
@@ -231,6 +232,7 @@ class Cleared:
     merged: int = 0
     total: int = 0
     no_purge: str = ""
+    passed_over: int = 0
 
 
 BATCH_SIZE = 500
@@ -284,13 +286,22 @@ class DurableStore(Store):
 
     def end_for_user(self, user: str, *, keep: str | None = None, margin: int = 0) -> int:
         """
-        End all sessions of a user but one. Returns how many.
+        End all sessions of a user but one. Returns how many. `StoreUnavailable` if one could not
+        be ended; those that could are.
 
         keep: the storage id of that one. margin: how long a tombstone outlives its session.
         """
         ended = 0
+        failure: StoreUnavailable | None = None
         for session in self.for_user(user):
-            if session.storage_id != keep:
+            if session.storage_id == keep:
+                continue
+            try:
                 self.end(session.storage_id, session.expires_at + margin)
                 ended += 1
+            except StoreUnavailable as error:
+                # The others are not to live on because of this one.
+                failure = error
+        if failure:
+            raise failure
         return ended

@@ -2,27 +2,35 @@
 A bounded pool of connections. A full one waits instead of failing.
 
 pymemcache's own, for one, fails at once when it is full, and loses a place for good when a
-`BaseException` interrupts an exchange. Here a place is taken by a connection that somebody still
-refers to, so even one that was lost between two statements gives its place back.
+`BaseException` interrupts an exchange. Exceptions out of signal handlers, or thrown into a thread,
+come between any two steps of the interpreter, inside `threading.Condition` too, whose lock then
+stays held for ever. So nothing here is locked: all that threads share are deques, whose single
+operations are atomic, and a place belongs to an object that gives it back when it is forgotten.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
-# A connection that was lost wakes nobody up, so whoever waits looks for himself this often.
+from .deadline import Deadline
+from .sleeper import Sleeper
+
+# A connection that got lost on its way to somebody who waits wakes nobody up, so whoever waits
+# looks for himself this often, in seconds.
 LOOK_AGAIN = 0.05
 
 
 class Connection(Protocol):
     """
     What a pool needs to know of a connection. It closes itself when nobody refers to it any more.
+
+    place: kept for the pool.
     """
+
+    place: object
 
     @property
     def is_fresh(self) -> bool:
@@ -30,7 +38,7 @@ class Connection(Protocol):
         Whether it is open, and nothing waits to be read.
         """
 
-    def open(self) -> None:
+    def open(self, deadline: Deadline) -> None:
         """
         Get ready for an exchange.
         """
@@ -44,6 +52,35 @@ class Connection(Protocol):
 C = TypeVar("C", bound=Connection)
 
 
+class _Place(Generic[C]):
+    """
+    The right to have one connection. Whatever becomes of its holder, the pool gets it back.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: ref[Pool[C]]) -> None:
+        self._pool = pool
+
+    def __del__(self) -> None:
+        pool = self._pool()
+        if pool is not None:
+            # By its type: at the end of the process the module's names are gone.
+            pool._free_place(type(self)(self._pool))
+
+
+class _Waiter(Sleeper, Generic[C]):
+    """
+    Somebody who waits. connection: the one that was handed over, if one was.
+    """
+
+    __slots__ = ("connection",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection: C | None = None
+
+
 class Pool(Generic[C]):
     """
     connect: makes a connection that is not open yet. size: how many there may be at once.
@@ -52,58 +89,40 @@ class Pool(Generic[C]):
     def __init__(self, connect: Callable[[], C], size: int) -> None:
         self._connect = connect
         self._size = size
-        # Appending to a deque and popping from it are atomic: who finds a connection here, or
-        # gives one back, needs no lock.
         self._idle: deque[C] = deque()
-        self._all: WeakSet[C] = WeakSet()
-        self._given_back = threading.Condition(threading.Lock())
-        self._waiting = 0
-        # Of those, how many were woken once and found nothing. Nobody overtakes them again: or else
-        # busy threads would hand a connection to themselves for ever.
-        self._overtaken = 0
+        self._waiting: deque[_Waiter[C]] = deque()
+        itself = ref(self)
+        self._free: deque[_Place[C]] = deque(_Place(itself) for _ in range(size))
 
     @property
     def busy(self) -> int:
         """
         How many connections are in use.
         """
-        return len(self._all) - len(self._idle)
+        return self._size - len(self._free) - len(self._idle)
 
-    def acquire(self, patience: float, is_wanted: Callable[[], bool] = lambda: True) -> C:
+    def acquire(self, deadline: Deadline, is_wanted: Callable[[], bool] = lambda: True) -> C:
         """
         Return an open connection. It must come back by `release` or `discard`.
 
-        `PoolExhausted` if no place was free for `patience` seconds, `NotWanted` if it was no longer
-        wanted before one was.
+        `PoolExhausted` if no place was free by the deadline, `NotWanted` if it was no longer wanted
+        before one was.
         """
-        deadline = 0.0
-        while True:
-            idle = self.take(has_waited=deadline > 0)
-            if idle is not None:
-                return idle
-            with self._given_back:
-                if len(self._all) < self._size:
-                    connection = self._connect()
-                    self._all.add(connection)
-                    break
-                if not is_wanted():
-                    raise NotWanted
-                again, deadline = deadline > 0, deadline or time.monotonic() + patience
-                if time.monotonic() > deadline:
-                    raise PoolExhausted
-                self._wait(again)
+        connection = self._take_or_make() or self._wait(deadline, is_wanted)
+        if connection.is_fresh:
+            return connection
         try:
-            connection.open()
+            connection.open(deadline)
         except BaseException:
             self.discard(connection)
             raise
         return connection
 
-    def take(self, *, has_waited: bool = False) -> C | None:
+    def take(self) -> C | None:
         """
-        Return a connection that lies idle, if there is one, and nobody has waited for it longer.
+        Return a connection that lies idle, if there is one.
         """
-        while self._idle and (has_waited or not self._overtaken):
+        while self._idle:
             try:
                 # The youngest first: under little load the server may have closed the others.
                 idle = self._idle.pop()
@@ -115,34 +134,28 @@ class Pool(Generic[C]):
             self.discard(idle)
         return None
 
-    def _wait(self, again: bool) -> None:
-        self._waiting += 1
-        self._overtaken += again
-        try:
-            # Whoever gives one back appends it first and looks for who waits then.
-            if not self._idle or (self._overtaken and not again):
-                self._given_back.wait(LOOK_AGAIN)
-        finally:
-            self._overtaken -= again
-            self._waiting -= 1
-
     def release(self, connection: C) -> None:
         """
         Take back a connection whose exchange is complete.
         """
+        # Straight to whoever has waited longest, or else busy threads would hand a connection to
+        # themselves for ever.
+        if self._waiting and (waiter := self._next_waiter()):
+            waiter.connection = connection
+            waiter.wake()
+            return
         self._idle.append(connection)
+        # Whoever began to wait meanwhile has looked for idle ones before or after this one came.
         if self._waiting:
-            with self._given_back:
-                self._given_back.notify()
+            self._wake_next()
 
     def discard(self, connection: C) -> None:
         """
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
         connection.close()
-        with self._given_back:
-            self._all.discard(connection)
-            self._given_back.notify()
+        # Gives the place back, unless that was done before.
+        connection.place = None
 
     def close(self) -> None:
         """
@@ -154,6 +167,71 @@ class Pool(Generic[C]):
             except IndexError:
                 return
             self.discard(connection)
+
+    def _take_or_make(self) -> C | None:
+        idle = self.take()
+        if idle is not None:
+            return idle
+        try:
+            place = self._free.pop()
+        except IndexError:
+            return None
+        connection = self._connect()
+        connection.place = place
+        return connection
+
+    def _wait(self, deadline: Deadline, is_wanted: Callable[[], bool]) -> C:
+        while is_wanted():
+            left = deadline.left
+            if left <= 0:
+                raise PoolExhausted
+            connection = self._wait_once(min(left, LOOK_AGAIN))
+            if connection is not None:
+                return connection
+        raise NotWanted
+
+    def _wait_once(self, seconds: float) -> C | None:
+        waiter: _Waiter[C] = _Waiter()
+        found, is_woken = None, False
+        self._waiting.append(waiter)
+        try:
+            found = self._take_or_make()
+            is_woken = found is None and waiter.sleep(seconds)
+        finally:
+            handed = self._leave(waiter, is_woken)
+        if found is None:
+            return handed
+        # The turn that was called is for the next one.
+        if handed is not None:
+            self.release(handed)
+        elif self._waiting and (self._idle or self._free):
+            self._wake_next()
+        return found
+
+    def _leave(self, waiter: _Waiter[C], is_woken: bool) -> C | None:
+        try:
+            self._waiting.remove(waiter)
+        except ValueError:
+            if not is_woken:
+                # Its turn was just called, and a connection may be about to be handed over.
+                waiter.sleep(LOOK_AGAIN)
+        return waiter.connection
+
+    def _next_waiter(self) -> _Waiter[C] | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def _wake_next(self) -> None:
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.wake()
+
+    def _free_place(self, place: _Place[C]) -> None:
+        self._free.append(place)
+        if self._waiting:
+            self._wake_next()
 
 
 class PoolExhausted(Exception):

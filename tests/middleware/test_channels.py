@@ -12,6 +12,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from channels.sessions import SessionMiddlewareStack
+from django.core.exceptions import SuspiciousOperation
 
 from django_distsession.exceptions import StoreUnavailable
 
@@ -60,6 +61,24 @@ def cookies_of(answer: dict[str, Any]) -> SimpleCookie:
     return cookies
 
 
+def ends_elsewhere(*, changes: bool) -> Any:
+    """
+    An application whose session another request ends while it runs, as in Channels' own test
+    `test_session_save_update_error`.
+    """
+
+    async def application(scope: dict[str, Any], receive: Any, send: Send) -> None:
+        session = scope["session"]
+        await session.asave()
+        await type(session._wrapped)(session.session_key).aflush()
+        if changes:
+            await session.aset("color", "blue")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return application
+
+
 # Channels makes database connections of its own safe to use.
 pytestmark = pytest.mark.django_db
 
@@ -92,3 +111,17 @@ def test_an_outage_is_an_error_and_no_new_session(session_class: Engine, outage:
     with outage(), pytest.raises(StoreUnavailable):
         visit(count, key)
     assert contents(session_class, key) == {"visits": 6}
+
+
+def test_a_change_to_a_session_that_was_ended_meanwhile_is_refused(session_class: Engine) -> None:
+    key = stored(session_class, visits=6)
+    with pytest.raises(SuspiciousOperation, match="was deleted before the request completed"):
+        visit(ends_elsewhere(changes=True), key)
+    assert contents(session_class, key) == {}
+
+
+def test_a_save_without_a_change_does_not_notice_the_end(session_class: Engine) -> None:
+    answer = visit(ends_elsewhere(changes=False))
+    assert answer["status"] == 200
+    key = cookies_of(answer)["sessionid"].value
+    assert contents(session_class, key) == {}

@@ -47,6 +47,15 @@ def assert_is_outage(response: Any) -> None:
     assert not response.cookies
 
 
+def test_the_page_promises_no_more_than_is_known(browser: Browser, outage: Outage) -> None:
+    browser.get("/fill/")
+    with outage():
+        page = browser.get("/read/").content.decode()
+    assert "it may not have arrived" in page
+    # With memcached alone, that may be.
+    assert not any(word in page for word in ("lost", "logged"))
+
+
 def session_of(response: Any) -> Any:
     request = getattr(response, "wsgi_request", None) or response.asgi_request
     return request.session

@@ -225,8 +225,8 @@ class TestWithServersOfOurOwn:
         pair[0].resume()
         # To this process the second server is down from now on, and the first one is up.
         store: Any = session_class.get_store()
-        store.nodes[0].health.succeeded()
-        store.nodes[1].health.failed(TimeoutError())
+        store.nodes[0].breaker.succeeded()
+        store.nodes[1].breaker.failed(TimeoutError())
         store.close()
         return browser
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from ... import conf
+from ... import conf, rules
 from ...backends.couchdb import CouchDBSession
 from ...exceptions import StoreError
 from ...stores.couchdb.designs import forgotten_versions
@@ -79,10 +79,10 @@ class Command(BaseCommand):
                 f"Session engine '{settings.SESSION_ENGINE}' has no design documents: they are "
                 "for engines with CouchDB."
             )
-        if database is not None and not conf.is_database_name(database):
+        if database is not None and not rules.is_database_name(database):
             raise CommandError(
                 f"{database!r} is no name of a CouchDB database. "
-                f'Did you mean "{conf.suggest_database_name(database)}"?'
+                f'Did you mean "{rules.suggest_database_name(database)}"?'
             )
         set_up: SetUp = engine.make_set_up(given, database or engine.database_name(given))
         return set_up

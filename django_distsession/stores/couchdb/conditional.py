@@ -34,9 +34,11 @@ from typing import Any
 
 from ...exceptions import StoreUnavailable
 from ..base import Found, Record
+from ..deadline import Deadline
 from . import documents, tokens
 from .client import Client
 from .recent import Known, Recent
+from .transport import dump
 
 # Seconds.
 CHECK_AFTER = 60.0
@@ -84,15 +86,15 @@ class ConditionalReads:
             self.recent.put(storage_id, Known(found, before.checked_at))
 
 
-def outrank(client: Client, storage_id: str, tombstone: Record) -> None:
+def outrank(client: Client, storage_id: str, tombstone: Record, deadline: Deadline) -> None:
     """
     Write the end of a session so that it wins over every branch. May be repeated.
     """
-    digest = hashlib.blake2b(f"{storage_id} {tombstone.version}".encode(), digest_size=16)
-    rev = f"{OUTRANKING}-{digest.hexdigest()}"
-    document: dict[str, Any] = documents.to_document(storage_id, tombstone, rev, as_json=False)
-    document["_revisions"] = {"start": OUTRANKING, "ids": [digest.hexdigest()]}
-    # One revision, one content, whoever writes it.
+    document: dict[str, Any] = documents.to_document(storage_id, tombstone, None, as_json=False)
     document["updated_at"] = tombstone.expires_at
-    if any("error" in answer for answer in client.bulk_docs([document], new_edits=False)):
+    # One revision, one content, whoever writes it.
+    digest = hashlib.blake2b(dump(document), digest_size=16).hexdigest()
+    document["_rev"] = f"{OUTRANKING}-{digest}"
+    document["_revisions"] = {"start": OUTRANKING, "ids": [digest]}
+    if any("error" in answer for answer in client.bulk_docs([document], deadline, new_edits=False)):
         raise StoreUnavailable(f"CouchDB at {client.place} did not take the end of a session.")

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from couchdb3.sync import Server
 
-from .node import Address, Node
+from ...secret import Secret
+from .address import Address
+from .node import Node
 from .transport import HTTPSession
 
 
 def connect(
-    urls: Sequence[str],
+    urls: Sequence[str | Secret[str]],
     *,
     timeout: float,
     pool_size: int,
@@ -38,12 +40,14 @@ def connect(
         Node(
             address,
             pool_size=pool_size,
+            time_out=timeout,
             retry_after=retry_after,
+            by_cookie=auth == "cookie",
             tls=tls if address.scheme == "https" else None,
         )
         for address in addresses
     ]
     # couchdb3 does not take an IPv6 address, a path or an encoded password; our nodes do.
     base = "http://couchdb"
-    session = HTTPSession(nodes, base=base, timeout=timeout, auth=auth)
+    session = HTTPSession(nodes, base=base, timeout=timeout)
     return Server(base, auth_method="basic", session=session, timeout=timeout)

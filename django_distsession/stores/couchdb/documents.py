@@ -5,12 +5,11 @@ A record as a CouchDB document, and back.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from typing import Any
 
-from ...stamps import Stamp
+from ...stamps import Stamp, whole
 from ..base import Record
 
 TYPE = "session"
@@ -59,20 +58,21 @@ def to_record(document: dict[str, Any], *, as_json: bool) -> Record:
     Undo `to_document`. `ForeignDocument` if that is not possible.
     """
     try:
-        if document["type"] != TYPE:
+        ended, user = document["ended"], document["user"]
+        is_ours = document["type"] == TYPE and type(ended) is bool
+        if not is_ours or not (user is None or type(user) is str):
             raise ForeignDocument
-        ended = document["ended"] is True
         generation, tag = document["version"]
         return Record(
-            Stamp(int(generation), str(tag)),
-            int(document["expires_at"]),
-            int(document["created_at"]),
+            Stamp.stored(generation, tag),
+            whole(document["expires_at"]),
+            whole(document["created_at"]),
             b"" if ended else _payload(document, as_json),
-            document["user"],
+            user,
             ended,
-            held_until=int(document.get("held_until", 0)),
+            held_until=whole(document.get("held_until", 0)),
         )
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ForeignDocument from error
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ...exceptions import RecordTooLarge, StoreUnavailable
+from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
 from ..base import CacheStore, Conflict, DurableStore, Found, Merge, Record, Token
 from .tokens import Tokens, from_cache, from_durable
 
@@ -114,7 +114,11 @@ class Settler:
         its copy as it is, for the next reader to try again.
         """
         for _ in range(MAX_TRIES):
-            agreed = self._agree(storage_id, durable, cached)
+            try:
+                agreed = self._agree(storage_id, durable, cached)
+            except _NoneReadable:
+                # No session for this process, but maybe for one that knows a newer key.
+                return from_durable(durable) or (cached and from_cache(cached))
             if cached is not None and self._is_settled(agreed, cached.record):
                 # Confirmed by another request while this one was under way.
                 return from_cache(cached)
@@ -170,16 +174,22 @@ class Settler:
         if theirs.version == ours.version or ours.created_at >= theirs.expires_at:
             # The same; or a session that took the key of one that had expired.
             return ours
-        return self._merge(storage_id, [ours, theirs]) or ours
+        return self._merged(storage_id, [ours, theirs])
 
     def _only_cached(self, storage_id: str, cached: Record) -> Record | None:
         if cached.ended:
             return cached
         if cached.unsynced:
             # Not as it stands: a cache does not keep all that a durable store wants to know.
-            return self._merge(storage_id, [cached])
+            return self._merged(storage_id, [cached])
         # A copy of what is gone.
         return None
+
+    def _merged(self, storage_id: str, records: Sequence[Record]) -> Record:
+        merged = self._merge(storage_id, records)
+        if merged is None:
+            raise _NoneReadable
+        return merged
 
     def _is_settled(self, agreed: Record | None, cached: Record) -> bool:
         return (
@@ -257,8 +267,16 @@ class Settler:
             self._cache.discard(storage_id, cached.token)
 
 
+class _NoneReadable(Exception):
+    pass
+
+
 def pass_by_cache(error: StoreUnavailable) -> None:
     """
     Note that a request does without the cache. Its servers' own logs tell when that began.
+
+    Not where the cache answered with something newer than this process can read.
     """
+    if isinstance(error, UnreadableCopy):
+        raise error
     logger.debug("The cache is passed by: %s", error)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ...exceptions import RecordTooLarge, StoreUnavailable
+from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
 from ..base import (
     CacheStore,
     Cleared,
@@ -75,8 +75,8 @@ class HybridStore(DurableStore):
                 first=partial(self._ask, storage_id, cached, is_reached),
                 later=partial(self._look_and_ask, storage_id),
             )
-        except StoreUnavailable:
-            if cached is None:
+        except StoreUnavailable as error:
+            if cached is None or isinstance(error, UnreadableCopy):
                 raise
             return from_cache(cached)
 
@@ -89,6 +89,7 @@ class HybridStore(DurableStore):
         try:
             cached = self._cache.refresh(storage_id, at_least)
         except StoreUnavailable as error:
+            pass_by_cache(error)
             return self._without_cache(durable, error)
         return self._settler.settle(storage_id, durable, cached, asked_at)
 

@@ -22,14 +22,25 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from ...secret import Secret
+from .. import dialing
+from ..deadline import Deadline
+
 # What tells that a server, or the way to it, failed. ValueError: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError)
 
-# What is read at once.
+# What is read at once, and what the line is shorter than with which every reply begins.
 RECEIVE = 8192
+LONGEST_LINE = 2048
+
+# By how much a call may wait too long, in seconds.
+SLACK = 0.002
 
 # Stale; won, and lost, the right to make it anew.
 MARKS = (b" X", b" W", b" Z")
+
+# For want of memory, most likely. memcached drops the value that was there.
+REFUSED = b"SERVER_ERROR"
 
 NOT_OURS = "The reply belongs to another request."
 
@@ -41,8 +52,8 @@ ITEM_OVERHEAD = 128
 class Reply(NamedTuple):
     """
     status: "VA" (a value), "HD" (done), "EN" (no such key), "EX" (changed since), "NF" (gone),
-    "NS" (not stored: it is there already). cas: the value's token, where there is one. ttl: the
-    seconds until a value expires by the server's own clock.
+    "NS" (not stored: it is there already), `REFUSED`. cas: the value's token, where there is one.
+    ttl: the seconds until a value expires by the server's own clock.
     """
 
     status: bytes
@@ -63,29 +74,74 @@ class CrawlerBusy(MemcacheError):  # type: ignore[misc]
     """
 
 
+class _TimedSocket:
+    """
+    What pymemcache uses of a socket, with a deadline.
+    """
+
+    __slots__ = ("_time_out", "deadline", "raw")
+
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
+        self.raw = raw
+        self.deadline = deadline
+        self._time_out = -1.0
+
+    def start(self, deadline: Deadline, left: float, data: bytes) -> None:
+        """
+        Send by a new deadline, to which so many seconds are left.
+        """
+        self.deadline = deadline
+        # Nearly always it is as long as it was last time, and it takes a system call to set.
+        if not 0 <= self._time_out - left < SLACK:
+            self.raw.settimeout(max(left, 0.0))
+            self._time_out = left
+        sent = self.raw.send(data)
+        if sent < len(data):
+            self.sendall(memoryview(data)[sent:])
+
+    def recv(self, size: int) -> bytes:
+        self.wait()
+        return self.raw.recv(size)
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        sent = 0
+        while sent < len(data):
+            self.wait()
+            sent += self.raw.send(memoryview(data)[sent:])
+
+    def wait(self) -> None:
+        """
+        Let the next call wait as long as time is left.
+        """
+        self._time_out = self.deadline.require()
+        self.raw.settimeout(self._time_out)
+
+    def close(self) -> None:
+        self.raw.close()
+
+
 class Connection(Client):  # type: ignore[misc]
     """
     A connection that belongs to one exchange at a time. After any failure it must be closed.
+
+    connect_timeout: what connecting may take of an exchange's time, in seconds.
     """
+
+    # For one that was interrupted before it was made.
+    sock: Any = None
+    place: object = None
 
     def __init__(
         self,
         server: tuple[str, int] | str,
         *,
-        timeout: float,
         connect_timeout: float,
         tls_context: ssl.SSLContext | None = None,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
     ) -> None:
-        super().__init__(
-            server,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            no_delay=True,
-            tls_context=tls_context,
-            default_noreply=False,
-        )
+        super().__init__(server, tls_context=tls_context, default_noreply=False)
         self.item_limit = DEFAULT_ITEM_LIMIT
+        self._connect_within = connect_timeout
         self._credentials = credentials
         self._opaque = 0
         self._ending = b""
@@ -94,20 +150,20 @@ class Connection(Client):  # type: ignore[misc]
         # An exchange that died between two statements leaves its connection to nobody.
         self.close()
 
-    def open(self) -> None:
+    def open(self, deadline: Deadline) -> None:
+        """
+        Connect, in a part of the time: the other servers of an exchange, and the exchange itself,
+        need theirs, too.
+        """
+        self.connect(deadline.share(2).within(self._connect_within))
+
+    def connect(self, deadline: Deadline) -> None:
         """
         Connect, authenticate and ask for the largest item that the server takes.
         """
+        self.close()
         try:
-            self._connect()
-            self._readable = select.poll()
-            self._readable.register(self.sock.fileno(), select.POLLIN)
-            # TLS may hold what was read from the network and not yet asked for.
-            self._decrypted = getattr(self.sock, "pending", None)
-            if self._credentials:
-                self._authenticate(*self._credentials)
-            limit = self.stats("settings").get(b"item_size_max")
-            self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
+            self._open(deadline)
         except BaseException as error:
             self.close()
             if isinstance(error, MemcacheUnexpectedCloseError):
@@ -117,43 +173,36 @@ class Connection(Client):  # type: ignore[misc]
                 ) from error
             raise
 
-    def _connect(self) -> None:
-        # pymemcache tries the first address of a name only, and on a BaseException leaves the
-        # socket open.
-        self.close()
-        error: OSError | None = None
-        for family, address in self._addresses():
-            try:
-                self.sock = socket.socket(family, socket.SOCK_STREAM)
-                self._connect_to(address)
-            except OSError as failure:
-                self.close()
-                error = failure
-            else:
-                return
-        raise error or OSError("The server's name has no address.")
+    def _open(self, deadline: Deadline) -> None:
+        raw = self._dial(deadline)
+        self.sock = _TimedSocket(raw, deadline)
+        self._readable = select.poll()
+        self._readable.register(raw.fileno(), select.POLLIN)
+        # TLS may hold what was read from the network and not yet asked for.
+        self._decrypted = getattr(raw, "pending", None)
+        if self._credentials:
+            self._authenticate(self._credentials)
+        limit = self.stats("settings").get(b"item_size_max")
+        self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
 
-    def _addresses(self) -> Iterator[tuple[int, Any]]:
+    def _dial(self, deadline: Deadline) -> socket.socket:
         if isinstance(self.server, str):
-            yield socket.AF_UNIX, self.server
-            return
+            return dialing.connect(socket.AF_UNIX, self.server, deadline)
         host, port = self.server
-        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            yield family, address
+        raw = dialing.dial(host, port, deadline)
+        if not self.tls_context:
+            return raw
+        try:
+            raw.settimeout(deadline.require())
+            wrapped: ssl.SSLSocket = self.tls_context.wrap_socket(raw, server_hostname=host)
+        except BaseException:
+            raw.close()
+            raise
+        return wrapped
 
-    def _connect_to(self, address: Any) -> None:
-        self.sock.settimeout(self.connect_timeout)
-        self.sock.connect(address)
-        if isinstance(self.server, tuple):
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.tls_context:
-                self.sock = self.tls_context.wrap_socket(self.sock, server_hostname=self.server[0])
-        self.sock.settimeout(self.timeout)
-
-    def _authenticate(self, username: str, password: str) -> None:
-        # memcached's ASCII authentication (-Y): a first `set`, of any key, that holds both.
-        secret = f"{username} {password}".encode()
-        self.sock.sendall(b"set auth 0 0 %d\r\n%b\r\n" % (len(secret), secret))
+    def _authenticate(self, credentials: Secret[tuple[str, str]]) -> None:
+        # Whatever interrupts it shows the view, not what it is a view of.
+        self.sock.sendall(memoryview(credentials.map(authentication).reveal()))
         _, line = _readline(self.sock, b"")
         if line != b"STORED":
             raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
@@ -167,24 +216,27 @@ class Connection(Client):  # type: ignore[misc]
             return False
         return not (self._decrypted and self._decrypted())
 
-    def send(self, key: bytes, command: bytes, body: bytes = b"") -> None:
+    def send(
+        self, key: bytes, command: bytes, body: bytes, deadline: Deadline, left: float
+    ) -> None:
         """
-        Send a command of the meta protocol on `key`; `body` follows its line.
+        Send a command of the meta protocol on `key`; `body` follows its line. The reply is due by
+        the deadline, too, to which so many seconds are left.
         """
         self._opaque += 1
         # What was asked for comes back in the order in which it was asked for, these last.
         self._ending = b" k%b O%d" % (key, self._opaque)
-        self.sock.sendall(b"%b k O%d\r\n%b" % (command, self._opaque, body))
+        self.sock.start(deadline, left, b"%b k O%d\r\n%b" % (command, self._opaque, body))
 
     def receive(self) -> Reply:
         """
         Read the reply to what was sent last.
         """
         # Nearly always all of it arrives at once.
-        received = self.sock.recv(RECEIVE)
+        received = self.sock.raw.recv(RECEIVE)
         line, end, rest = received.partition(b"\r\n")
         if not end:
-            rest, line = _readline(self.sock, self._unless_closed(received))
+            line, rest = self._read_on(received)
         if not line.endswith(self._ending):
             line = self._without_marks(line)
         status, *answers = line[: -len(self._ending)].split()
@@ -195,6 +247,8 @@ class Connection(Client):  # type: ignore[misc]
         size, cas, ttl = answers
         value = rest[:-2]
         if len(rest) != int(size) + 2:
+            if not 0 <= int(size) <= self.item_limit:
+                raise MemcacheUnknownError("A value is larger than any that the server takes.")
             rest, value = _readvalue(self.sock, rest, int(size))
             if rest:
                 raise MemcacheUnknownError(NOT_OURS)
@@ -212,16 +266,25 @@ class Connection(Client):  # type: ignore[misc]
         self._raise_errors(line, b"meta")
         raise MemcacheUnknownError(NOT_OURS)
 
-    @staticmethod
-    def _unless_closed(received: bytes) -> bytes:
-        if not received:
+    def _read_on(self, received: bytes) -> tuple[bytes, bytes]:
+        more = received
+        while more and len(received) <= LONGEST_LINE:
+            more = self.sock.recv(RECEIVE)
+            received += more
+            line, end, rest = received.partition(b"\r\n")
+            if end:
+                return line, rest
+        if not more:
             raise MemcacheUnexpectedCloseError
-        return received
+        raise MemcacheUnknownError("The reply is longer than any that memcached gives.")
 
-    def dump_keys(self) -> Iterator[bytes]:
+    def dump_keys(self, patience: float) -> Iterator[bytes]:
         """
         Yield the keys that the server holds, as it writes them: percent-encoded.
+
+        patience: seconds that it may take from one portion to the next.
         """
+        self.sock.deadline = Deadline(patience)
         # By bucket of its hash table: by LRU, an item on its way from one to another is missed.
         self.sock.sendall(b"lru_crawler metadump hash\r\n")
         rest = b""
@@ -229,6 +292,7 @@ class Connection(Client):  # type: ignore[misc]
             # The lines of keys end in "\n", the last one in "\r\n".
             head, newline, rest = rest.partition(b"\n")
             if not newline:
+                self.sock.deadline = Deadline(patience)
                 received = self.sock.recv(65536)
                 if not received:
                     raise MemcacheUnknownError("The server ended its list of keys too early.")
@@ -242,11 +306,21 @@ class Connection(Client):  # type: ignore[misc]
             else:
                 raise MemcacheUnknownCommandError(head[:80].decode("ascii", "replace").strip())
 
-    def set_timeout(self, seconds: float) -> None:
+    def set_deadline(self, deadline: Deadline) -> None:
         """
         Bound what the next read may take.
         """
-        self.sock.settimeout(seconds)
+        self.sock.deadline = deadline
+        self.sock.wait()
+
+
+def authentication(credentials: tuple[str, str]) -> bytes:
+    """
+    Return memcached's ASCII authentication (-Y): a first `set`, of any key, that holds user name
+    and password.
+    """
+    content = " ".join(credentials).encode()
+    return b"set auth 0 0 %d\r\n%b\r\n" % (len(content), content)
 
 
 def get_command(key: bytes) -> bytes:

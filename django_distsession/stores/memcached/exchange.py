@@ -7,65 +7,74 @@ time-out, a cancelled task), every connection with an unread reply is closed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...exceptions import RecordTooLarge
-from .connection import FAILURES, ITEM_OVERHEAD, Connection, Reply
+from ..deadline import Deadline
+from .connection import FAILURES, ITEM_OVERHEAD, REFUSED, Connection, Refused, Reply
 from .node import Node
 
-# A second server that hangs must not cost a second time-out.
+# When the time is over, a reply that has arrived is still read, in seconds.
 GRACE = 0.005
 
 # A server, and the line of the meta protocol that it is sent.
 Command = tuple[Node, bytes]
 
 
-def exchange(key: bytes, commands: Sequence[Command], body: bytes = b"") -> list[Reply | None]:
+def exchange(
+    key: bytes,
+    commands: Sequence[Command],
+    deadline: Deadline,
+    body: bytes = b"",
+    *,
+    is_asked: Callable[[Node], bool] | None = None,
+) -> list[Reply | None]:
     """
-    Return the replies in the order of the commands, None for each server that did not do as asked.
+    Return the replies in the order of the commands, None for each server that gave none.
 
-    key: what all commands are about. body: what follows each of them.
+    key: what all commands are about. body: what follows each of them. is_asked: whether to ask a
+    server at all; None: if it is up.
+
+    It takes half of the time that is left at the most: what one server keeps silent about may have
+    to be asked for elsewhere, or written there.
 
     `RecordTooLarge` before anything is sent if one of the servers would refuse the body.
     """
     replies: list[Reply | None] = [None] * len(commands)
     # By the position of its command, each connection that is not yet given back.
     busy: dict[int, Connection] = {}
+    deadline = deadline.share(2)
     try:
         for position, (node, _) in enumerate(commands):
-            try:
-                connection = node.take()
-            except FAILURES as error:
-                node.failed(error)
-            else:
-                if connection is not None:
-                    busy[position] = connection
+            wanted = node.breaker.is_up if is_asked is None else is_asked(node)
+            if wanted and (connection := node.take(deadline)):
+                busy[position] = connection
         if body:
             _check_size(key, commands, body, busy)
-        started = time.monotonic()
+        given = deadline.left
         for position, connection in tuple(busy.items()):
             node, command = commands[position]
             try:
-                connection.send(key, command, body)
+                connection.send(key, command, body, deadline, given)
             except FAILURES as error:
-                node.broke(busy.pop(position), error)
-        passed = time.monotonic() - started
+                node.broke(busy.pop(position), error, given)
+        left = deadline.left
         for position, connection in tuple(busy.items()):
             node = commands[position][0]
-            # All share one deadline, whatever order their replies are read in.
-            is_late = passed > GRACE
             try:
-                if is_late:
-                    connection.set_timeout(max(node.timeout - passed, GRACE))
+                # A second server that hangs must not cost a second time-out.
+                if given - left > GRACE:
+                    connection.set_deadline(deadline if left > GRACE else Deadline(GRACE))
                 replies[position] = connection.receive()
-                if is_late:
-                    connection.set_timeout(node.timeout)
+            except Refused as error:
+                replies[position] = Reply(REFUSED)
+                node.refused(busy.pop(position), error)
             except FAILURES as error:
-                node.broke(busy.pop(position), error)
+                node.broke(busy.pop(position), error, given)
+                left = deadline.left
             else:
-                node.release(busy.pop(position), time.monotonic() - started)
-            passed = time.monotonic() - started
+                left = deadline.left
+                node.release(busy.pop(position), given - left)
     except BaseException:
         for position, connection in busy.items():
             commands[position][0].discard(connection)

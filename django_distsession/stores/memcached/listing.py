@@ -4,6 +4,7 @@ Which sessions a server holds, as its LRU crawler lists them.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,15 +13,19 @@ from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from ...exceptions import StoreUnavailable
+from ..deadline import Deadline
 from .connection import FAILURES, Connection, CrawlerBusy
 from .node import Node
 
-# The crawler pauses; a list is not a request of a user's.
+# Seconds without a key: the crawler pauses, and a list is not a request of a user's.
 PATIENCE = 10.0
 # Between two tries when the crawler is at work for somebody else.
 PAUSE = 0.1
 # What is held in memory of a list before it goes to disk.
 IN_MEMORY = 1024 * 1024
+
+# A hash, or a session key (`HASH_KEYS`).
+STORAGE_ID = re.compile(rb"[0-9a-z]{8,128}")
 
 
 class Listing:
@@ -64,17 +69,17 @@ class Listing:
     def _dump(self) -> None:
         node, prefix = self._node, self._prefix
         try:
-            connection = node.acquire()
+            connection = node.acquire(Deadline(PATIENCE))
         except FAILURES as error:
             node.failed(error)
             raise self._unavailable(error) from error
         if connection is None:
             raise self._unavailable(None)
         try:
-            connection.set_timeout(PATIENCE)
             for quoted in self._keys(connection):
                 key = unquote_to_bytes(quoted)
-                if key.startswith(prefix):
+                # Others may have stored there what is no session.
+                if key.startswith(prefix) and STORAGE_ID.fullmatch(key, len(prefix)):
                     self._ids.write(key[len(prefix) :] + b"\n")
                     self._count += 1
         except FAILURES as error:
@@ -84,19 +89,19 @@ class Listing:
             node.discard(connection)
 
     def _keys(self, connection: Connection) -> Iterator[bytes]:
-        deadline = time.monotonic() + PATIENCE
+        deadline = Deadline(PATIENCE)
         while True:
             try:
-                yield from connection.dump_keys()
+                yield from connection.dump_keys(PATIENCE)
             except CrawlerBusy:
-                if time.monotonic() > deadline:
+                if deadline.left <= 0:
                     raise
                 time.sleep(PAUSE)
             else:
                 return
 
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
-        reason = f"{type(error).__name__}: {error}" if error else "it is down"
+        reason = f"{type(error).__name__}: {error}".rstrip(".") if error else "it is down"
         return StoreUnavailable(
             f"memcached at {self._node.name} does not list its keys ({reason}). It must be up, "
             "and run without -X (--disable-dumping) and with its LRU crawler."

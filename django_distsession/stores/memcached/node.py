@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from ...exceptions import StoreUnavailable
 from .. import forking
-from ..health import Health
+from ..circuit_breaker import CircuitBreaker
+from ..deadline import Deadline
 from ..pool import NotWanted, Pool, PoolExhausted
-from .connection import Connection, Refused
+from .connection import FAILURES, Connection
 
 logger = logging.getLogger("django_distsession.memcached")
 
-# How long a request waits for a place in a full pool: as many time-outs, and no less than seconds.
-PATIENCE, LEAST_PATIENCE = 20, 5.0
+# What part of a time-out a server must have been given before it counts as down for not answering:
+# what is left of a request's time says nothing of the server.
+FAIR_SHARE = 0.25
 
 # The weight of the latest exchange in the average latency.
 LATEST = 0.1
@@ -59,47 +61,77 @@ class Node:
         pool_size: int,
         retry_after: float,
         timeout: float,
-        connect_timeout: float = 0.0,
     ) -> None:
         self.name = name
-        self.timeout = timeout
+        self._timeout = timeout
         self._connect = connect
         self._pool_size = pool_size
         self._retry_after = retry_after
-        self._patience = max(PATIENCE * timeout, LEAST_PATIENCE)
-        # Connecting, the first question, the exchange itself, and as much again.
-        self._longest_probe = 2 * (connect_timeout + 2 * timeout)
         forking.begin(self)
 
     def start_anew(self) -> None:
         """
         Forget all connections, and how the server was doing.
         """
-        # In a forked child another thread may have held the pool's lock, so the pool is not asked
-        # to close: its sockets close as it is forgotten.
-        self.health = Health(self._retry_after, self._longest_probe)
+        # Sockets close as the pool is forgotten.
+        self.breaker = CircuitBreaker(
+            self._probe,
+            retry_after=self._retry_after,
+            time_out=self._timeout,
+            recovered=self._note_recovery,
+        )
         self._pool = Pool(self._connect, self._pool_size)
         self._latency: float | None = None
         self._written = self._missed = self._repaired = 0
         self._counting = threading.Lock()
 
-    def take(self) -> Connection | None:
+    def is_up(self) -> bool:
         """
-        Return a connection that nobody else uses; None if the server counts as down.
+        Whether it answered last time.
+        """
+        return self.breaker.is_up
 
-        It must come back by `release`, `broke` or `discard`.
+    def is_worth_a_write(self) -> bool:
         """
-        if not (self.health.is_up or self.health.admits()):
+        Whether to tell it what changed: also where it failed at once last time, since it costs no
+        time to ask again, and a server that is back by now misses nothing.
+        """
+        return self.breaker.is_up or not self.breaker.is_hung
+
+    def is_worth_waiting_for(self, deadline: Deadline) -> bool:
+        """
+        Whether to ask it because nobody else knows. It may be about to answer its watcher.
+        """
+        return self.is_worth_a_write() or self.breaker.await_answer(deadline)
+
+    def is_known_empty(self) -> bool:
+        """
+        Whether nobody listens there any more, so that whatever the server held is gone with it.
+        """
+        return not self.breaker.is_up and self.breaker.is_refusing
+
+    def take(self, deadline: Deadline) -> Connection | None:
+        """
+        Return a connection that nobody else uses; None if there is none to be had.
+
+        It must come back by `release`, `broke`, `refused` or `discard`.
+        """
+        # Nearly always one lies idle.
+        idle = self._pool.take()
+        if idle is not None:
+            return idle
+        try:
+            return self.acquire(deadline)
+        except FAILURES as error:
+            self.failed(error)
             return None
-        # Nearly always one lies idle, and there is no need to say how long to wait.
-        return self._pool.take() or self.acquire()
 
-    def acquire(self) -> Connection | None:
+    def acquire(self, deadline: Deadline) -> Connection | None:
         """
-        As `take`, without asking first whether the server is up.
+        As `take`, but raises what happens.
         """
         try:
-            return self._pool.acquire(self._patience, lambda: self.health.is_up)
+            return self._pool.acquire(deadline, self.is_up)
         except NotWanted:
             return None
         except PoolExhausted:
@@ -117,8 +149,8 @@ class Node:
             return
         known = self._latency
         self._latency = latency if known is None else known + LATEST * (latency - known)
-        if not self.health.is_up and self.health.succeeded():
-            logger.warning("memcached at %s answers again.", self.name)
+        if not self.breaker.is_up and self.breaker.succeeded():
+            self._note_recovery()
 
     def discard(self, connection: Connection) -> None:
         """
@@ -126,13 +158,13 @@ class Node:
         """
         self._pool.discard(connection)
 
-    def broke(self, connection: Connection, error: BaseException) -> None:
+    def broke(self, connection: Connection, error: BaseException, given: float) -> None:
         """
-        Take back a connection whose exchange failed.
+        Take back a connection whose exchange failed. given: the seconds that it had.
         """
         self._pool.discard(connection)
-        if isinstance(error, Refused):
-            self.refused(error)
+        if isinstance(error, TimeoutError) and given < FAIR_SHARE * self._timeout:
+            self.breaker.note(error)
         else:
             self.failed(error)
 
@@ -140,22 +172,35 @@ class Node:
         """
         Note that the server did not answer. Logged once per outage.
         """
-        if self.health.failed(error):
+        if self.breaker.failed(error):
             # What waits in the pool is as dead as what just failed.
-            self.close()
+            self._pool.close()
             logger.warning(
                 "memcached at %s does not answer (%s). It is left out until it does.",
                 self.name,
                 type(error).__name__,
             )
 
-    def refused(self, error: BaseException) -> None:
+    def refused(self, connection: Connection, error: BaseException) -> None:
         """
-        Note that the server answered, but could not do what it was asked.
+        Take back a connection of a server that answered, but could not do what it was asked.
         """
-        self.health.succeeded()
-        self.health.note(error)
+        self._pool.discard(connection)
+        if self.breaker.succeeded():
+            self._note_recovery()
+        self.breaker.note(error)
         logger.error("memcached at %s refuses: %s. Does it need more memory?", self.name, error)
+
+    def _probe(self, seconds: float) -> None:
+        # Connecting asks a first question.
+        connection = self._connect()
+        try:
+            connection.connect(Deadline(seconds))
+        finally:
+            connection.close()
+
+    def _note_recovery(self) -> None:
+        logger.warning("memcached at %s answers again.", self.name)
 
     def count_write(self, reached: bool, taken: bool, repair: bool) -> None:
         """
@@ -170,7 +215,7 @@ class Node:
         """
         Tell how the server is doing.
         """
-        health = self.health.status()
+        health = self.breaker.status()
         return NodeStatus(
             self.name,
             health.up,
@@ -187,3 +232,4 @@ class Node:
         Close the connections that nobody uses.
         """
         self._pool.close()
+        self.breaker.close()

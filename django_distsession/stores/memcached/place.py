@@ -4,14 +4,15 @@ Where one session lives: what its servers are asked and told about it, and what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
 from ..base import Record
+from ..deadline import Deadline
 from . import wire
 from .agreement import Held
-from .connection import Reply, delete_command, get_command, set_command
+from .connection import REFUSED, Reply, delete_command, get_command, set_command
 from .exchange import Command, exchange
 from .node import Node
 
@@ -24,23 +25,28 @@ class Place:
     The servers that hold a session, and what it is called there.
     """
 
-    __slots__ = ("_fingerprint", "_questions", "key", "replicas")
+    __slots__ = ("_fingerprint", "_questions", "key", "replicas", "storage_id")
 
     def __init__(self, replicas: Sequence[Node], key: bytes, storage_id: str) -> None:
         self.replicas = replicas
         self.key = key
+        self.storage_id = storage_id
         # What its records say of whose they are.
         self._fingerprint = wire.fingerprint(storage_id)
         # Every load asks them, so they are kept.
         self._questions = self._to(replicas)
 
-    def ask(self, nodes: Sequence[Node] | None = None) -> list[Reply | None]:
+    def ask(
+        self,
+        deadline: Deadline,
+        nodes: Sequence[Node] | None = None,
+        is_asked: Callable[[Node], bool] | None = None,
+    ) -> list[Reply | None]:
         """
         Ask what they hold: all replicas, or these servers, be they replicas or not.
         """
-        if nodes is None:
-            return exchange(self.key, self._questions)
-        return exchange(self.key, self._to(nodes))
+        commands = self._questions if nodes is None else self._to(nodes)
+        return exchange(self.key, commands, deadline, is_asked=is_asked)
 
     def _to(self, nodes: Sequence[Node]) -> list[Command]:
         command = get_command(self.key)
@@ -73,8 +79,10 @@ class Place:
         record: Record,
         conditions: Sequence[tuple[Node, bytes]],
         ttl: int,
+        deadline: Deadline,
         *,
         repair: bool = False,
+        is_asked: Callable[[Node], bool] = Node.is_worth_a_write,
     ) -> list[Reply | None]:
         """
         Send a record to servers, each of which takes it under a condition.
@@ -84,36 +92,64 @@ class Place:
         value = wire.pack(self._fingerprint, record)
         command = set_command(self.key, value, ttl)
         commands = [(node, command + condition) for node, condition in conditions]
-        replies = exchange(self.key, commands, value + b"\r\n")
+        replies = exchange(self.key, commands, deadline, value + b"\r\n", is_asked=is_asked)
         for (node, _), reply in zip(conditions, replies, strict=True):
-            node.count_write(reply is not None, reply is not None and reply.status == b"HD", repair)
+            reached = reply is not None and reply.status != REFUSED
+            node.count_write(reached, is_done(reply), repair)
         return replies
 
-    def delete(self, tokens: Mapping[Node, int]) -> list[Reply | None]:
+    def delete(self, tokens: Mapping[Node, int], deadline: Deadline) -> list[Reply | None]:
         """
         Delete the session from servers that still hold what these cas tokens came with.
         """
-        return exchange(
-            self.key,
-            [
-                (node, delete_command(self.key, condition(cas)))
-                for node, cas in tokens.items()
-                if cas
-            ],
-        )
+        commands = [
+            (node, delete_command(self.key, condition(cas))) for node, cas in tokens.items() if cas
+        ]
+        return exchange(self.key, commands, deadline, is_asked=Node.is_worth_a_write)
+
+    def silent(self) -> list[Node]:
+        """
+        Return the replicas that may hold the session and did not answer when they were last asked.
+        """
+        return [node for node in self.replicas if not node.is_up() and not node.is_known_empty()]
 
     def unavailable(self, reached: int, quorum: int) -> StoreUnavailable:
         """
         Return the error that too few of the replicas answered.
         """
         errors = [
-            f"{node.name}: {node.health.status().last_error or 'no error'}"
+            f"{node.name}: {(node.breaker.status().last_error or 'no error').rstrip('.')}"
             for node in self.replicas
         ]
         return StoreUnavailable(
             f"{reached} of this session's memcached servers answered, {quorum} must. "
-            f"Their latest errors: {'; '.join(errors)}."
+            f"Their latest errors: {'; '.join(errors).rstrip('.')}."
         )
+
+    def unknown(self, silent: Sequence[Node]) -> StoreUnavailable:
+        """
+        Return the error that servers which may hold the session did not answer.
+        """
+        names = ", ".join(node.name for node in silent)
+        return StoreUnavailable(
+            f"memcached at {names} may hold this session and does not answer; the others do not "
+            "hold it, or hold an older copy."
+        )
+
+
+def filled_in(replies: Sequence[Reply | None], late: Sequence[Reply | None]) -> list[Reply | None]:
+    """
+    Return replies with those of the silent servers, in their order, from a second round.
+    """
+    more = iter(late)
+    return [next(more) if reply is None else reply for reply in replies]
+
+
+def is_done(reply: Reply | None) -> bool:
+    """
+    Whether a server did what it was asked.
+    """
+    return reply is not None and reply.status == b"HD"
 
 
 def condition(cas: int | None) -> bytes:

@@ -8,7 +8,6 @@ slept through, the copy that it wakes up with is outvoted by its stamps, never b
 
 from __future__ import annotations
 
-import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -17,33 +16,32 @@ from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, TypeGuard
 
-from ...exceptions import RecordTooLarge, StoreUnavailable
+from ...exceptions import StoreUnavailable
+from ...secret import Secret
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
+from ..deadline import Deadline
 from . import wire
-from .agreement import Held, Repair, agree
-from .connection import Connection, Reply, parse_server
+from .agreement import Repair
+from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
-from .place import ALWAYS, Place, condition
+from .place import ALWAYS, IF_ABSENT, Place, condition, filled_in, is_done
 from .placement import Placement
-
-# How often copies that keep changing under a reader are read again.
-MAX_TRIES = 30
-LONGEST_PAUSE = 0.02
+from .reconciler import Reconciler, Tokens
 
 # Of how many sessions a store remembers where they live: a request that loads and saves its
 # session asks for that twice.
 PLACES = 1024
-
-# For each replica that was reached, its cas token.
-Tokens = dict[Node, int]
 
 
 class MemcachedStore(CacheStore):
     """
     servers: "host:port", "[ipv6]:port" or the path of a UNIX socket.
     replicas: how many of them hold each session. quorum: how many must answer and must take.
-    timeout, connect_timeout, retry_after: seconds.
+    timeout: what an operation may take, in seconds; connect_timeout: what of it goes to connecting.
+    retry_after: seconds from one try of a server that is down to the next.
+    confirms_misses: whether no session is said to be missing before each of its servers said so, or
+        is known to have lost everything. Not needed where a durable store behind this one knows.
     """
 
     def __init__(
@@ -54,17 +52,18 @@ class MemcachedStore(CacheStore):
         merge: Merge,
         replicas: int,
         quorum: int,
-        timeout: float = 0.25,
+        timeout: float = 1.0,
         connect_timeout: float = 0.25,
         pool_size: int = 32,
         retry_after: float = 1.0,
-        credentials: tuple[str, str] | None = None,
+        credentials: Secret[tuple[str, str]] | None = None,
         tls_context: ssl.SSLContext | None = None,
+        confirms_misses: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._prefix = namespace.encode() + b":"
-        self._merge = merge
         self._quorum = quorum
+        self._timeout = timeout
         self._clock = clock
         self._placement = Placement(servers, replicas)
         self._place = lru_cache(PLACES)(self._find_place)
@@ -74,7 +73,6 @@ class MemcachedStore(CacheStore):
                 partial(
                     Connection,
                     parse_server(server),
-                    timeout=timeout,
                     connect_timeout=connect_timeout,
                     credentials=credentials,
                     tls_context=tls_context,
@@ -82,10 +80,12 @@ class MemcachedStore(CacheStore):
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
-                connect_timeout=connect_timeout,
             )
             for server in servers
         ]
+        self._reconciler = Reconciler(
+            self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
+        )
 
     def get(self, storage_id: str) -> Found | None:
         """
@@ -93,17 +93,19 @@ class MemcachedStore(CacheStore):
 
         So what one reader saw, no later reader misses.
         """
-        place = self._place(storage_id)
-        replies = place.ask()
+        place, deadline = self._place(storage_id), Deadline(self._timeout)
+        replies = place.ask(deadline)
         if not _are_alike(replies):
-            return self._settle(storage_id, place, replies=replies)[0]
+            return self._reconciler.settle(place, deadline, replies=replies)[0]
         # As they nearly always are: one look at one of them is enough. At that with the least time
-        # left, since a server that just woke up counts by a clock that stood still.
+        # left: after SIGCONT a server's clock lags.
         reply = min(replies, key=attrgetter("ttl"))
         held = place.read(place.replicas[0], reply, self._clock())
         if held.record is None:
             return None
-        tokens = {node: reply.cas for node, reply in zip(place.replicas, replies, strict=True)}
+        tokens = Tokens(held.record)
+        for node, reply in zip(place.replicas, replies, strict=True):
+            tokens[node] = reply.cas
         return Found(held.record, tokens)
 
     def refresh(self, storage_id: str, at_least: int) -> Found | None:
@@ -111,22 +113,18 @@ class MemcachedStore(CacheStore):
         Read again, those replicas too that are left out at present.
         """
         place = self._place(storage_id)
-        nodes = place.replicas
-        for node in nodes:
-            if not node.health.is_up:
-                node.health.probe_now()
-        found = self.get(storage_id)
+        found, _ = self._reconciler.settle(place, Deadline(self._timeout), insists=True)
         if found is None or found.record.version.generation < at_least:
-            silent = [node for node in nodes if not node.health.is_up and not node.health.is_gone]
+            silent = place.silent()
             if silent:
-                raise place.unavailable(len(nodes) - len(silent), self._quorum)
+                raise place.unknown(silent)
         return found
 
     def add(self, storage_id: str, record: Record) -> Token:
         """
         Store on all reachable replicas, provided that none of them has the session.
         """
-        return self._write(storage_id, record, {})
+        return self._write(storage_id, record, Tokens())
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
         """
@@ -135,23 +133,64 @@ class MemcachedStore(CacheStore):
         return self._write(storage_id, record, token)
 
     def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
-        place = self._place(storage_id)
+        place, deadline = self._place(storage_id), Deadline(self._timeout)
         conditions = [(node, condition(tokens.get(node))) for node in place.replicas]
-        replies = place.write(record, conditions, wire.ttl(record, self._clock()))
-        taken: Tokens = {}
+        ttl = wire.ttl(record, self._clock())
+        replies = self._insist(place, record, conditions, ttl, deadline)
+        taken = Tokens(record)
         is_refused = False
         for node, reply in zip(place.replicas, replies, strict=True):
-            if reply is None:
+            if reply is None or reply.status == REFUSED:
                 continue
-            if reply.status == b"HD":
+            if is_done(reply):
                 taken[node] = reply.cas
             else:
                 is_refused = True
         if is_refused:
             return self._after_conflict(storage_id, record, taken)
         if len(taken) < self._quorum:
+            self._put_back(place, replies, tokens, deadline)
             raise place.unavailable(len(taken), self._quorum)
         return taken
+
+    def _insist(
+        self,
+        place: Place,
+        record: Record,
+        conditions: Sequence[tuple[Node, bytes]],
+        ttl: int,
+        deadline: Deadline,
+    ) -> list[Reply | None]:
+        """
+        Write, and where too few servers took it, ask those that did not answer once more, or after
+        all.
+        """
+        replies = place.write(record, conditions, ttl, deadline)
+        rest = [one for one, reply in zip(conditions, replies, strict=True) if reply is None]
+        if not rest or len(conditions) - len(rest) >= self._quorum:
+            return replies
+        late = place.write(
+            record, rest, ttl, deadline, is_asked=lambda node: node.is_worth_waiting_for(deadline)
+        )
+        return filled_in(replies, late)
+
+    def _put_back(
+        self, place: Place, replies: Sequence[Reply | None], tokens: Tokens, deadline: Deadline
+    ) -> None:
+        """
+        Give the record that was read back to servers without memory for the one that was to follow
+        it: memcached drops the old value when it does not take the new one.
+        """
+        if tokens.record is None:
+            return
+        emptied = [
+            (node, IF_ABSENT)
+            for node, reply in zip(place.replicas, replies, strict=True)
+            if reply is not None and reply.status == REFUSED and node in tokens
+        ]
+        if emptied:
+            ttl = wire.ttl(tokens.record, self._clock())
+            place.write(tokens.record, emptied, ttl, deadline, repair=True)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
@@ -165,8 +204,9 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         conditions = [(node, ALWAYS) for node in place.replicas]
-        replies = place.write(tombstone, conditions, wire.ttl(tombstone, self._clock()))
-        taken = sum(reply is not None and reply.status == b"HD" for reply in replies)
+        ttl = wire.ttl(tombstone, self._clock())
+        replies = self._insist(place, tombstone, conditions, ttl, Deadline(self._timeout))
+        taken = sum(map(is_done, replies))
         if taken < self._quorum:
             raise place.unavailable(taken, self._quorum)
 
@@ -174,7 +214,7 @@ class MemcachedStore(CacheStore):
         """
         Delete the session on the replicas that it was read from.
         """
-        replies = self._place(storage_id).delete(token)
+        replies = self._place(storage_id).delete(token, Deadline(self._timeout))
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
 
@@ -186,7 +226,7 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         extra = [] if stray is None or stray in place.replicas else [stray]
-        found, written, _ = self._settle(storage_id, place, extra=extra)
+        found, written = self._reconciler.settle(place, Deadline(self._timeout), extra=extra)
         reached = 0 if found is None else len(found.token)
         return Repair(found is not None, written, len(place.replicas) - reached)
 
@@ -201,7 +241,7 @@ class MemcachedStore(CacheStore):
         Tell what every configured server holds.
         """
         place = self._place(storage_id)
-        replies = place.ask(self.nodes)
+        replies = place.ask(Deadline(self._timeout), self.nodes, Node.is_worth_a_write)
         return [
             self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
         ]
@@ -223,97 +263,6 @@ class MemcachedStore(CacheStore):
         replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
         return Place(replicas, self._prefix + storage_id.encode(), storage_id)
 
-    def _settle(
-        self,
-        storage_id: str,
-        place: Place,
-        *,
-        extra: Sequence[Node] = (),
-        replies: Sequence[Reply | None] | None = None,
-    ) -> tuple[Found | None, int, Tokens]:
-        """
-        Return what the replicas hold, once they hold the same, how many were written to, and the
-        tokens of what they held just before.
-
-        extra: other servers whose copies are read too. replies: what they just answered.
-        """
-        written = 0
-        # In the order of the settings, lest two threads wait for each other's connections.
-        nodes = [node for node in self.nodes if node in place.replicas or node in extra]
-        for attempt in range(MAX_TRIES):
-            if attempt or replies is None:
-                replies = place.ask(nodes)
-            now = self._clock()
-            held = [
-                place.read(node, reply, now)
-                for node, reply in zip(nodes, replies, strict=True)
-                if reply is not None
-            ]
-            reached = [copy for copy in held if copy.node in place.replicas] if extra else held
-            if len(reached) < self._quorum:
-                raise place.unavailable(len(reached), self._quorum)
-            agreed = agree(storage_id, held, self._merge)
-            if agreed is None:
-                return None, written, {}
-            read = {copy.node: copy.cas for copy in reached}
-            tokens = dict(read)
-            differing = [copy for copy in reached if copy.differs_from(agreed)]
-            if not differing:
-                return Found(agreed, tokens), written, read
-            try:
-                repaired = self._repair(place, agreed, differing, tokens, held)
-            except RecordTooLarge:
-                # Copies that fit each, but not together. Whoever reads merges them anew, until
-                # a save is told that the session is too large.
-                return Found(agreed, tokens), written, read
-            written += repaired or 0
-            if repaired is not None:
-                return Found(agreed, tokens), written, read
-            time.sleep(random.uniform(0, LONGEST_PAUSE * attempt / MAX_TRIES))  # noqa: S311
-        raise StoreUnavailable("A session in memcached kept changing while it was read.")
-
-    def _repair(
-        self,
-        place: Place,
-        agreed: Record,
-        differing: Sequence[Held],
-        tokens: Tokens,
-        held: Sequence[Held],
-    ) -> int | None:
-        """
-        Write `agreed` to the replicas that differ, and their new tokens into `tokens`.
-
-        held: all copies that were read, one of which may be `agreed` itself.
-        Return how many took it; None if one of them changed meanwhile. One that fails now counts
-        as not reached.
-        """
-        now = self._clock()
-        source = next((copy for copy in held if copy.record is agreed and copy.ttl >= 0), None)
-        if source is None:
-            ttl = wire.ttl(agreed, now)
-        else:
-            # As it stands there, and for as long: this process's clock has no say in it.
-            agreed = agreed._replace(expires_at=agreed.expires_at - source.skew)
-            ttl = wire.as_exptime(source.ttl, now)
-        conditions = [
-            (copy.node, ALWAYS if agreed.ended else condition(copy.cas)) for copy in differing
-        ]
-        replies = place.write(agreed, conditions, ttl, repair=True)
-        written, changed = 0, False
-        for copy, reply in zip(differing, replies, strict=True):
-            if reply is None:
-                del tokens[copy.node]
-            elif reply.status != b"HD":
-                changed = True
-            else:
-                tokens[copy.node] = reply.cas
-                written += 1
-        if changed:
-            return None
-        if len(tokens) < self._quorum:
-            raise place.unavailable(len(tokens), self._quorum)
-        return written
-
     def _after_conflict(self, storage_id: str, record: Record, taken: Tokens) -> Tokens:
         """
         Return the tokens if what the replicas hold is the record; else `Conflict`.
@@ -322,13 +271,15 @@ class MemcachedStore(CacheStore):
         """
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
-        found, _, read = self._settle(storage_id, self._place(storage_id))
-        if found is not None and found.record.version == record.version:
-            tokens: Tokens = found.token
+        found, _ = self._reconciler.settle(self._place(storage_id), Deadline(self._timeout))
+        if found is None:
+            raise Conflict(None)
+        tokens: Tokens = found.token
+        if found.record.version == record.version:
             return tokens
         # Where the record was replaced, whoever did that had read it. A server that restarted empty
         # counts its cas tokens anew.
-        replaced = any(read.get(node, 0) > cas for node, cas in taken.items())
+        replaced = any(tokens.before.get(node, 0) > cas for node, cas in taken.items())
         raise Conflict(found, applied=replaced)
 
     def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:

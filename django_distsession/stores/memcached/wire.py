@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 
-from ...stamps import Stamp
+from ...stamps import LARGEST, TAG_SIZE, Stamp
 from ..base import Record
 
 MAGIC = b"dS"
@@ -21,15 +21,16 @@ UNSYNCED = 2
 
 # magic, format, flags, generation, tag, expires_at, held_until, created_at, checked_at, id, length
 # of origin
-HEADER = struct.Struct("!2sBBQ16sQQQQ8sB")
+HEADER = struct.Struct(f"!2sBBQ{TAG_SIZE}sQQQQ8sB")
+LONGEST_ORIGIN = 255
 
 # memcached takes a longer time for an absolute one, and takes none that 31 bits do not hold: an
 # item with such a time is gone at once.
 LONGEST_RELATIVE_TTL = 30 * 24 * 3600
 LATEST_ABSOLUTE_TTL = 2**31 - 1
 
-# No time is later: the largest integer that CouchDB's JavaScript keeps exact.
-LATEST_TIME = 2**53 - 1
+# No time is later.
+LATEST_TIME = LARGEST
 
 # Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
 CLOCK_SKEW = 300
@@ -62,6 +63,9 @@ def pack(of: bytes, record: Record) -> bytes:
     """
     generation, tag = record.version
     origin = record.origin.encode()
+    if len(origin) > LONGEST_ORIGIN:
+        # No revision of a CouchDB's own making. Who saves reads there what to replace.
+        origin = b""
     times = [record.expires_at, record.held_until, record.created_at, record.checked_at]
     if min(times) < 0 or max(times) > LATEST_TIME:
         # Whatever a damaged record says fits.
@@ -87,17 +91,26 @@ def unpack(of: bytes, value: bytes) -> Record:
     _, _, flags, generation, tag, expires_at, held_until, created_at, checked_at, owner, size = (
         fields
     )
-    if owner != of:
-        raise ForeignValue
     end = HEADER.size + size
+    if (
+        owner != of
+        or len(value) < end
+        or max(expires_at, held_until, created_at, checked_at) > LATEST_TIME
+    ):
+        raise ForeignValue
+    try:
+        version = Stamp.stored(generation, tag.decode("ascii"))
+        origin = value[HEADER.size : end].decode("ascii") if size else ""
+    except ValueError:
+        raise ForeignValue from None
     return Record(
-        Stamp(generation, tag.rstrip(b"\0").decode("ascii", "replace")),
+        version,
         expires_at,
         created_at,
         value[end:],
         None,
         bool(flags & ENDED),
-        value[HEADER.size : end].decode("ascii", "replace") if size else "",
+        origin,
         checked_at,
         bool(flags & UNSYNCED),
         held_until,

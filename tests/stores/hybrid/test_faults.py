@@ -15,7 +15,7 @@ import pytest
 
 from django_distsession.backends.hybrid import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.hybrid import GuardedStore
+from django_distsession.stores.couchdb import CouchDBStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import CouchDBServer, MemcachedNode, memcached_nodes
 from testproject.servers.apache_couchdb import ApacheCouchDB
@@ -81,14 +81,18 @@ def until(is_so: Callable[[], bool], meanwhile: Callable[[], object]) -> None:
             meanwhile()
 
 
+def is_up(store: CouchDBStore) -> bool:
+    return all(node["up"] for node in store.status())
+
+
 def wait_for_couchdb(processes: list[Process]) -> None:
     """
     Return when every process has noticed that CouchDB is back.
     """
     for process in processes:
         store = process.get_store()
-        guard = next(part for part in store.parts() if isinstance(part, GuardedStore))
-        until(partial(getattr, guard.health, "is_up"), partial(store.get, "0" * 64))
+        couchdb = next(part for part in store.parts() if isinstance(part, CouchDBStore))
+        until(partial(is_up, couchdb), partial(store.get, "0" * 64))
 
 
 def wait_for_memcached(processes: list[Process], load: Load) -> None:
@@ -98,7 +102,7 @@ def wait_for_memcached(processes: list[Process], load: Load) -> None:
     for process in processes:
         cache = memcached_of(process)
         for node in cache.nodes:
-            until(partial(getattr, node.health, "is_up"), partial(cache.inspect, "0" * 64))
+            until(node.is_up, partial(cache.inspect, "0" * 64))
     over = time.monotonic() + REVALIDATE_AFTER
     while time.monotonic() <= over:
         load.go_on(1)
@@ -155,8 +159,8 @@ def test_couchdb_fails_under_load(
 def assert_couchdb_has_it_all(load: Load, processes: list[Process]) -> None:
     for process in processes:
         for node in memcached_of(process).nodes:
-            node.health.failed(OSError("left out by the test"))
-            node.health._retry_at = float("inf")
+            setattr(node.breaker, "_ensure_watched", lambda: None)  # noqa: B010
+            node.failed(TimeoutError("left out by the test"))
     load.check()
 
 

@@ -12,7 +12,6 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Found, Record
 from tests.stores.hybrid.conftest import (
     REVALIDATE_AFTER,
     Process,
@@ -657,18 +656,6 @@ def test_sync_says_so_when_the_durable_store_takes_no_writes(
     monkeypatch.undo()
     assert hybrid_store(process).sync(storage_id(key))
     assert either.stored(key) is not None
-
-
-def test_a_copy_that_cannot_be_read_any_more_is_forgotten(either: Tiers) -> None:
-    process = either.process()
-    either.durable.up = False
-    key = create(process, a=1)
-    either.durable.up = True
-    record, token = either.cache.held[storage_id(key)]
-    damaged = Record(record.version, record.expires_at, record.created_at, b"?", unsynced=True)
-    either.cache.held[storage_id(key)] = Found(damaged, token)
-    assert contents(process, key) is None
-    assert either.cached(key) is None
 
 
 def test_a_tombstone_in_the_cache_outlives_every_copy_there(tiers: Tiers) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from django_distsession.stores.circuit_breaker import HealthStatus
+from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.connection import Reply
 from django_distsession.stores.memcached.exchange import Command
 from django_distsession.stores.memcached.node import Node
@@ -81,19 +83,33 @@ class FakeServer:
 @dataclass
 class Cluster:
     """
-    passed_by: which servers a store takes for down.
+    passed_by: which servers a store takes for down. refused: of those, where it met nobody.
     crash_after: the request, counted from the next one on, after which its sender is gone.
     interruption: what happens between the first and the second request of the next exchange.
     """
 
     servers: dict[str, FakeServer]
     passed_by: set[tuple[int, str]] = field(default_factory=set)
+    refused: set[tuple[int, str]] = field(default_factory=set)
     crash_after: int | None = None
     interruption: Callable[[], None] | None = None
     owners: dict[Node, int] = field(default_factory=dict)
 
+    def owned_by(self, owner: int, node: Node) -> None:
+        """
+        Let a process's node speak to its server here.
+        """
+        self.owners[node] = owner
+        node.breaker = FakeBreaker(self, (owner, node.name))  # type: ignore[assignment]
+
     def exchange(
-        self, key: bytes, commands: Sequence[Command], body: bytes = b""
+        self,
+        key: bytes,
+        commands: Sequence[Command],
+        deadline: Deadline,
+        body: bytes = b"",
+        *,
+        is_asked: Callable[[Node], bool] | None = None,
     ) -> list[Reply | None]:
         """
         Stand in for the function of this name.
@@ -103,7 +119,8 @@ class Cluster:
             if position == 1 and self.interruption:
                 interruption, self.interruption = self.interruption, None
                 interruption()
-            replies.append(self._send(node, Request(command, body)))
+            asked = node.is_up() if is_asked is None else is_asked(node)
+            replies.append(self._send(node, Request(command, body)) if asked else None)
             if self.crash_after is not None:
                 self.crash_after -= 1
                 if self.crash_after < 0:
@@ -114,14 +131,53 @@ class Cluster:
     def _send(self, node: Node, request: Request) -> Reply | None:
         server = self.servers[node.name]
         owner = (self.owners[node], server.name)
-        if owner in self.passed_by:
-            return None
         if server.condition == "up":
             reply = server.do(request)
             if not server.mute:
+                self.passed_by.discard(owner)
+                self.refused.discard(owner)
                 return reply
             server.mute = False
         elif server.condition == "hung":
             server.waiting.append(request)
+        else:
+            self.refused.add(owner)
         self.passed_by.add(owner)
         return None
+
+
+@dataclass
+class FakeBreaker:
+    """
+    What one process thinks of a server. Its watcher is quick: whoever waits for it is told how the
+    server is now.
+    """
+
+    cluster: Cluster
+    owner: tuple[int, str]
+
+    @property
+    def is_up(self) -> bool:
+        return self.owner not in self.cluster.passed_by
+
+    @property
+    def is_refusing(self) -> bool:
+        return self.owner in self.cluster.refused
+
+    @property
+    def is_hung(self) -> bool:
+        return not self.is_up and not self.is_refusing
+
+    def await_answer(self, deadline: Deadline) -> bool:
+        condition = self.cluster.servers[self.owner[1]].condition
+        if condition == "up":
+            self.cluster.passed_by.discard(self.owner)
+        elif condition == "dead":
+            self.cluster.refused.add(self.owner)
+        return condition == "up"
+
+    def status(self) -> HealthStatus:
+        return HealthStatus(self.is_up, 0.0, None)
+
+    def close(self) -> None:
+        pass

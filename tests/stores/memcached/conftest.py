@@ -6,18 +6,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from django_distsession.backends.memcached import SessionStore
+from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached import MemcachedStore
-from django_distsession.stores.memcached.connection import Reply, get_command
+from django_distsession.stores.memcached.connection import Connection, Reply, get_command
 from django_distsession.stores.memcached.exchange import exchange
+from django_distsession.stores.memcached.node import Node
 from testproject.servers import MemcachedNode, memcached_nodes
 
 # Asks for a value, its cas token and its remaining time.
 GET = get_command(b"%b")
+
+# Seconds within which a server answers.
+SOON = 10.0
 
 
 @pytest.fixture
@@ -98,9 +104,28 @@ def ask(
     store = store_of(sessions)
     name = store._place(sessions.storage_id(key) or "").key
     (node,) = [node for node in store.nodes if node.name == server]
-    (reply,) = exchange(name, [(node, command % name)], body)
+    (reply,) = exchange(name, [(node, command % name)], Deadline(SOON), body)
     assert reply is not None
     return reply
+
+
+@contextmanager
+def out_of_reach(node: Node) -> Iterator[None]:
+    """
+    Cut one process off from a server, which is there for all others.
+    """
+
+    def cut_off() -> Connection:
+        raise OSError("out of reach")
+
+    connect = node._connect
+    node._connect = node._pool._connect = cut_off
+    node.failed(OSError("out of reach"))
+    try:
+        yield
+    finally:
+        node._connect = node._pool._connect = connect
+        node.breaker.succeeded()
 
 
 def await_recovery(sessions: type[SessionStore], key: str) -> None:

@@ -14,15 +14,15 @@ from contextlib import nullcontext
 from typing import Any
 
 from testproject.servers import couchdb_server, memcached_nodes
-from tests.stores.memcached.workers import Worker, workers
+from tests.stores.memcached.workers import Process, workers
 
 BEGINNING = "beginning"
 
 
-def fight(processes: Sequence[Worker], rounds: int) -> list[list[Any]]:
+def fight(processes: Sequence[Process], rounds: int) -> list[list[Any]]:
     """
-    Let all processes overwrite one value so many times each. Return what `worker.fight` does, of
-    all of them.
+    Let all processes overwrite one value so many times each. Return what the operation `fight`
+    returns, of all of them.
     """
     key = processes[0]("create", {"value": BEGINNING})
     for number, process in enumerate(processes):

@@ -29,7 +29,7 @@ from django_distsession.backends import saving
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.memcached import place as place_module
-from django_distsession.stores.memcached import store as store_module
+from django_distsession.stores.memcached import reconciler
 
 from .cluster import Cluster, Crash, FakeServer
 
@@ -75,14 +75,12 @@ class Histories(RuleBasedStateMachine):
         self.overrides.enable()
         self.patch = pytest.MonkeyPatch()
         self.replace_exchange()
-        self.patch.setattr(store_module, "LONGEST_PAUSE", 0)
-        self.patch.setattr(saving, "_pause", lambda attempt: None)
+        self.patch.setattr(reconciler, "LONGEST_PAUSE", 0)
+        self.patch.setattr(saving, "pause", lambda attempt: None)
         self.processes: list[Any] = [
             type(f"Process{number}", (SessionStore,), {}) for number in range(CLIENTS)
         ]
-        for number, process in enumerate(self.processes):
-            for node in process.get_store().nodes:
-                self.cluster.owners[node] = number
+        self.replace_breakers()
         self.open: dict[int, SessionStore] = {}
         self.certain: dict[str, Values] = {}
         self.rumoured: dict[str, Values] = {}
@@ -95,6 +93,11 @@ class Histories(RuleBasedStateMachine):
 
     def make_servers(self) -> list[FakeServer]:
         return [FakeServer(f"127.0.0.1:{port}") for port in range(1, self.servers + 1)]
+
+    def replace_breakers(self) -> None:
+        for number, process in enumerate(self.processes):
+            for node in process.get_store().nodes:
+                self.cluster.owned_by(number, node)
 
     def replace_exchange(self) -> None:
         self.patch.setattr(place_module, "exchange", self.cluster.exchange)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
 from testproject.servers import MemcachedNode
 
-from .conftest import ask, contents, copies, holders, store_of, stored
+from .conftest import ask, contents, copies, holders, out_of_reach, store_of, stored
 
 DAY = 24 * 3600
 
@@ -50,9 +51,9 @@ def test_a_session_over_the_limit_is_refused_before_it_is_sent(
         sent: list[bytes] = []
         send = Connection.send
 
-        def noting(self: Connection, key: bytes, command: bytes, body: bytes = b"") -> None:
+        def noting(self: Connection, key: bytes, command: bytes, body: bytes, *by: Any) -> None:
             sent.append(body)
-            send(self, key, command, body)
+            send(self, key, command, body, *by)
 
         monkeypatch.setattr(Connection, "send", noting)
         with pytest.raises(RecordTooLarge) as raised:
@@ -75,14 +76,14 @@ def test_what_just_fits_is_taken(use: Any, limit: str) -> None:
         room = connection.item_limit - wire.HEADER.size - len(store._prefix) - 64 - 128
         later = int(time.time()) + DAY
         for step, less in enumerate((0, 1, 7, 48, 300)):
-            record = Record(Stamp(1, "a"), later, later, b"x" * (room - less))
+            record = Record(Stamp(1, "a" * 8), later, later, b"x" * (room - less))
             token = store.add(f"{step:064}", record)
             token = store.replace(f"{step:064}", record, token)
             found = store.get(f"{step:064}")
             assert found is not None
             assert found.record == record
         with pytest.raises(RecordTooLarge):
-            store.add("y" * 64, Record(Stamp(1, "a"), later, later, b"x" * (room + 1)))
+            store.add("y" * 64, Record(Stamp(1, "a" * 8), later, later, b"x" * (room + 1)))
 
 
 def test_copies_that_are_too_large_together_are_still_read(use: Any) -> None:
@@ -95,9 +96,8 @@ def test_copies_that_are_too_large_together_are_still_read(use: Any) -> None:
             session[f"half {number}"] = incompressible(15_000, number)
         for number, session in enumerate(halves):
             # Two requests, each of which sees one server only.
-            nodes[number].health.failed(OSError("Left out."))
-            session.save()
-            nodes[number].health.succeeded()
+            with out_of_reach(nodes[number]):
+                session.save()
         for _ in range(2):
             assert contents(sessions, key).keys() == {"a", "half 0", "half 1"}
         session = sessions(key)
@@ -132,6 +132,24 @@ def test_one_server_without_memory_costs_a_replica_and_no_request(use: Any) -> N
         sessions(keys[0]).flush()
         sessions(keys[-1]).flush()
         assert contents(sessions, keys[0]) == contents(sessions, keys[-1]) == {}
+
+
+def test_a_save_that_a_full_server_refuses_does_not_take_the_stored_session_with_it(
+    use: Any,
+) -> None:
+    with MemcachedNode(["-M", "-m", "2", "-I", "512k"]) as node:
+        sessions = use([node])
+        keys: list[str] = []
+        with suppress(StoreUnavailable):
+            while True:
+                keys.append(stored(sessions, text=incompressible(100_000, len(keys))))
+        for key in keys[:5]:
+            session = sessions(key)
+            before = session["text"]
+            session["more"] = 1
+            with pytest.raises(StoreUnavailable, match="out of memory"):
+                session.save()
+            assert contents(sessions, key) == {"text": before}
 
 
 @pytest.mark.parametrize("days", [29, 30, 31, 90, 20 * 365, 60 * 365])
@@ -268,7 +286,7 @@ def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
     storage_id, now = random.randbytes(32).hex(), int(time.time())
     right, wrong = store(0), store(offset)
     try:
-        token = right.add(storage_id, Record(Stamp(1, "abc"), now + 100, now, b"payload"))
+        token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
         first, second = right.nodes
         # The first server lost its copy, is given one, and is soon the only one with any.
         right.discard(storage_id, {first: token[first]})
@@ -292,10 +310,11 @@ def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
     assert before is not None
     first = store_of(sessions).nodes[0].name
 
-    def first_counts_late(key: bytes, commands: Any) -> Any:
+    def first_counts_late(key: bytes, commands: Any, *args: Any, **options: Any) -> Any:
+        replies = exchange(key, commands, *args, **options)
         return [
             reply and reply._replace(ttl=reply.ttl + 1000 * (node.name == first))
-            for (node, _), reply in zip(commands, exchange(key, commands), strict=True)
+            for (node, _), reply in zip(commands, replies, strict=True)
         ]
 
     monkeypatch.setattr(place_module, "exchange", first_counts_late)

@@ -56,6 +56,8 @@ class RealTwoReplicas(TwoReplicas):
         Leave it as it is.
         """
 
+    replace_breakers = replace_exchange
+
     # Not to be had here. Without the decorator they are no rules.
     reply_is_lost: Any = None
     client_takes_servers_for_down: Any = None

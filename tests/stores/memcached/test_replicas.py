@@ -11,9 +11,21 @@ import pytest
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.deadline import Deadline
 from testproject.servers import MemcachedNode
 
-from .conftest import GET, ask, await_recovery, contents, copies, holders, store_of, stored
+from .conftest import (
+    GET,
+    SOON,
+    ask,
+    await_recovery,
+    contents,
+    copies,
+    holders,
+    out_of_reach,
+    store_of,
+    stored,
+)
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "replace"])
@@ -60,12 +72,13 @@ def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[Memcached
     store = store_of(sessions)
     cache_key = store._place(sessions.storage_id(key) or "").key
     for node in store.nodes:
-        connection = node.acquire()
+        connection = node.acquire(Deadline(SOON))
         assert connection is not None
-        connection.send(cache_key, b"mg %b v c t" % cache_key)
+        connection.send(cache_key, b"mg %b v c t" % cache_key, b"", Deadline(SOON), SOON)
         value = connection.receive().value
         damaged = value[:-1] + bytes([value[-1] ^ 1])
-        connection.send(cache_key, b"ms %b %d T99" % (cache_key, len(value)), damaged + b"\r\n")
+        command = b"ms %b %d T99" % (cache_key, len(value))
+        connection.send(cache_key, command, damaged + b"\r\n", Deadline(SOON), SOON)
         connection.receive()
         node.release(connection)
         assert contents(sessions, key) == {"a": 1}
@@ -126,16 +139,15 @@ def test_a_merge_is_held_as_long_as_the_longest_copy_lives(
         assert session["a"] == 1
     first, _, last = store_of(sessions).nodes
     # One process does not reach the first server.
-    first.failed(OSError("out of reach"))
-    monkeypatch.setattr(saving, "new_tag", lambda: "a")
-    long.set_expiry(90 * 24 * 3600)
-    long.save()
-    whole_life = remaining(sessions, trio[2], key)
+    with out_of_reach(first):
+        monkeypatch.setattr(saving, "new_tag", lambda: "a" * 8)
+        long.set_expiry(90 * 24 * 3600)
+        long.save()
+        whole_life = remaining(sessions, trio[2], key)
     # The other, whose save counts as the later one, does not reach the last, which sleeps.
-    first.health.succeeded()
-    last.failed(OSError("out of reach"))
-    monkeypatch.setattr(saving, "new_tag", lambda: "z")
-    short.set_expiry(60)
-    short.save()
+    with out_of_reach(last):
+        monkeypatch.setattr(saving, "new_tag", lambda: "z" * 8)
+        short.set_expiry(60)
+        short.save()
     for node in trio[:2]:
         assert remaining(sessions, node, key) >= whole_life - 60

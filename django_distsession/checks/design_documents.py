@@ -1,6 +1,6 @@
 """
-System checks that ask CouchDB. Like Django's own with this tag, they run for `check --database`
-and `migrate` only: a web process that starts must not wait for another server.
+System checks of CouchDB's design documents, for `check --database` and `migrate` only, like those
+in `servers`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from . import conf
+from .. import conf
 
 COMMAND = "manage.py migratedesigndocs"
 
@@ -30,9 +30,9 @@ def check_design_documents(
     if not databases or "COUCHDB" not in conf.needed_sections() or conf.problems():
         return []
     # They import CouchDB's client.
-    from .backends.couchdb import CouchDBSession
-    from .exceptions import StoreError
-    from .stores.couchdb.migration import Migration
+    from ..backends.couchdb import CouchDBSession
+    from ..exceptions import StoreError, StoreUnavailable
+    from ..stores.couchdb.migration import Migration
 
     given = conf.get().couchdb
     engine = import_module(settings.SESSION_ENGINE).SessionStore
@@ -40,6 +40,11 @@ def check_design_documents(
         return []
     set_up = engine.make_set_up(given, engine.database_name(given))
     try:
+        try:
+            set_up.exists()
+        except StoreUnavailable:
+            # `check_servers` says so.
+            return []
         plan = Migration(set_up.admin, set_up.designs).plan()
     except StoreError as error:
         return [

@@ -1,0 +1,9 @@
+"""
+System checks: what is wrong, said before a request meets it. Importing them registers them.
+"""
+
+from __future__ import annotations
+
+from . import configuration, deployment, design_documents, installation, servers
+
+__all__ = ["configuration", "deployment", "design_documents", "installation", "servers"]

@@ -1,0 +1,111 @@
+"""
+System checks for `check --deploy`: sessions and passwords that others could see.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.utils.module_loading import import_string
+
+from .. import conf
+
+OUR_FILTER = "django_distsession.debug.ExceptionReporterFilter"
+
+
+@register(Tags.security, deploy=True)
+def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """
+    W010, W011: sessions that travel or stand open on a network.
+    """
+    if not conf.needed_sections() or conf.problems():
+        return []
+    given, needed = conf.get(), conf.needed_sections()
+    found: list[CheckMessage] = []
+    if given.couchdb and "COUCHDB" in needed:
+        found += _plain_http(given.couchdb)
+    if given.memcached and "MEMCACHED" in needed and given.memcached.credentials is None:
+        exposed = [server for server in given.memcached.servers if not _is_local(server)]
+        if exposed and not _may_hold_certificate(settings.DISTSESSION["MEMCACHED"].get("TLS")):
+            found.append(
+                Warning(
+                    f"{conf.full_name('MEMCACHED', 'SERVERS')} names {', '.join(exposed)} without "
+                    "authentication: whoever reaches them can end every session. Set USERNAME and "
+                    "PASSWORD, or TLS with a client certificate, or make sure that nobody else is "
+                    "on that network.",
+                    id="distsession.W011",
+                )
+            )
+    return found
+
+
+def _plain_http(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
+    # It comes with CouchDB's client.
+    from ..stores.couchdb.address import Address
+
+    for key, urls in (("URL", given.urls), ("ADMIN_URL", given.admin_urls)):
+        addresses = [Address(url) for url in urls]
+        if any(one.scheme == "http" and not _is_loopback(one.host) for one in addresses):
+            yield Warning(
+                f"{conf.full_name('COUCHDB', key)} is plain HTTP to another host: password "
+                "and sessions can be read on the way. Write https://, or make sure that "
+                "nobody else is on that network.",
+                id="distsession.W010",
+            )
+
+
+def _may_hold_certificate(tls: Any) -> bool:
+    return isinstance(tls, ssl.SSLContext) or (isinstance(tls, Mapping) and "CERT_FILE" in tls)
+
+
+def _is_local(server: str) -> bool:
+    if server.startswith(("/", "unix:")):
+        return True
+    return _is_loopback(server.rpartition(":")[0].strip("[]"))
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+@register(Tags.security, deploy=True)
+def check_error_reports(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """
+    W012: Django's reports of errors would show the password in a URL of CouchDB's.
+    """
+    if "COUCHDB" not in conf.needed_sections() or conf.problems():
+        return []
+    from ..stores.couchdb.address import Address
+
+    given = conf.get().couchdb
+    if given is None or not any(
+        Address(url).credentials for url in (*given.urls, *given.admin_urls)
+    ):
+        return []
+    # With a password that is none.
+    sample = {"COUCHDB": {"URL": "http://user:a-password@127.0.0.1:5984"}}
+    reports = import_string(settings.DEFAULT_EXCEPTION_REPORTER_FILTER)()
+    if "a-password" not in repr(reports.cleanse_setting(conf.NAME, sample)):
+        return []
+    return [
+        Warning(
+            "Django's reports of errors, such as mails to ADMINS, show all settings, and with "
+            f"{conf.full_name('COUCHDB', 'URL')} its password. Set "
+            f'DEFAULT_EXCEPTION_REPORTER_FILTER to "{OUR_FILTER}", or let your own filter hide '
+            f"{conf.NAME}.",
+            id="distsession.W012",
+        )
+    ]
