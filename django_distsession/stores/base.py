@@ -189,24 +189,6 @@ class Store(ABC):
         return []
 
 
-class CacheStore(Store):
-    """
-    A store that may stand in front of a durable one: it keeps `origin` and what follows it.
-    """
-
-    @abstractmethod
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        """
-        Put this tombstone, with what it says of the durable store, over whatever is stored.
-        """
-
-    @abstractmethod
-    def discard(self, storage_id: str, token: Token) -> None:
-        """
-        Forget the record that came with `token` without a trace. `Conflict` if it moved on.
-        """
-
-
 @dataclass(slots=True)
 class Cleared:
     """
@@ -279,6 +261,13 @@ class DurableStore(Store):
 
         It reads an index, which may first have to catch up: not for every request.
         """
+
+    def is_down(self) -> bool:
+        """
+        Whether none of its servers answered last time, so that it may take a while to find out
+        whether one does now. Asks none.
+        """
+        return False
 
     def end_for_user(self, user: str, *, keep: str | None = None, margin: int = 0) -> int:
         """

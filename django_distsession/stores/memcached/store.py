@@ -16,9 +16,9 @@ from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, TypeGuard
 
-from ...exceptions import StoreUnavailable
 from ...secret import Secret
-from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
+from ..base import Conflict, Copy, Found, Merge, Record, Token
+from ..cache import CacheStore
 from ..deadline import Deadline
 from . import wire
 from .agreement import Repair
@@ -214,6 +214,20 @@ class MemcachedStore(CacheStore):
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
 
+    def reachable_since(self, storage_id: str) -> float:
+        """
+        Tell since when at least a quorum of the replicas has answered.
+        """
+        times = [node.up_since() for node in self._place(storage_id).replicas]
+        return sorted(times)[self._quorum - 1]
+
+    def on_recovery(self, listener: Callable[[], object]) -> None:
+        """
+        Have `listener` called whenever a server answers again.
+        """
+        for node in self.nodes:
+            node.listeners.append(listener)
+
     def repair(self, storage_id: str, stray: Node | None = None) -> Repair:
         """
         Bring the replicas together, as a read does, and tell what there was to do.
@@ -238,8 +252,9 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         replies = place.ask(Deadline(self._timeout), self.nodes, Node.is_worth_a_write)
+        now = self._clock()
         return [
-            self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
+            place.copy(node, reply, now) for node, reply in zip(self.nodes, replies, strict=True)
         ]
 
     def status(self) -> list[dict[str, Any]]:
@@ -267,22 +282,6 @@ class MemcachedStore(CacheStore):
             tokens: Tokens = found.token
             return tokens
         raise Conflict(found)
-
-    def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:
-        copy = partial(Copy, "memcached", node.name, replica=node in place.replicas)
-        if reply is None:
-            return copy("unavailable")
-        try:
-            record = place.read(node, reply, self._clock()).record
-        except StoreUnavailable as newer:
-            return copy("unavailable", detail={"reason": str(newer)})
-        if record is None:
-            return copy("absent")
-        return copy(
-            "ended" if record.ended else "live",
-            version=None if record.ended else record.version,
-            detail={"size": wire.HEADER.size + len(record.origin) + len(record.payload)},
-        )
 
 
 def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:

@@ -74,7 +74,7 @@ def test_who_takes_writes_is_a_setting(
     configure(HYBRID={"WRITES": writes})
     store = session_class.get_store()
     assert isinstance(store, HybridStore)
-    assert store._either is taken
+    assert store._write_behind.allowed is taken
 
 
 def test_who_takes_writes_is_one_of_two(configure: Callable[..., None], distsession: Any) -> None:
