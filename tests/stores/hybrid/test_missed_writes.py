@@ -19,6 +19,7 @@ from tests.stores.hybrid.conftest import (
     REVALIDATE_AFTER,
     Process,
     Tiers,
+    change,
     contents,
     create,
     loaded,
@@ -29,15 +30,9 @@ from tests.stores.hybrid.fakes import Clock, FakeCache, one_shot
 SOON = 30.0
 
 
-def save(process: Process, key: str, name: str) -> None:
-    session = loaded(process, key)
-    session[name] = 1
-    session.save()
-
-
 def saved_without_the_cache(tiers: Tiers, process: Process, key: str, name: str = "b") -> None:
     tiers.cache.up = False
-    save(process, key, name)
+    change(process, key, name)
     tiers.cache.up = True
 
 
@@ -98,7 +93,7 @@ def test_a_session_grown_too_large_for_the_cache_does_not_shrink_again(tiers: Ti
     key = create(process, a=1)
     copy = tiers.cache.held[storage_id(key)]
     tiers.cache.limit = 0
-    save(process, key, "b")
+    change(process, key, "b")
     assert tiers.cached(key) is None
     # One of its servers was away, and comes back.
     tiers.cache.held[storage_id(key)] = copy
@@ -169,7 +164,7 @@ def test_what_was_missed_is_told_when_the_cache_is_back(tiers: Tiers) -> None:
     process, other = tiers.process(), tiers.process()
     changed, ended, untouched = (create(process, a=1) for _ in range(3))
     tiers.cache.up = False
-    save(process, changed, "b")
+    change(process, changed, "b")
     loaded(process, ended).flush()
     tiers.durable.calls.clear()
     tiers.cache.recover()
@@ -184,8 +179,8 @@ def test_what_cannot_be_told_when_the_cache_is_back_is_told_later(tiers: Tiers) 
     process, other = tiers.process(), tiers.process()
     first, second = create(process, a=1), create(process, a=1)
     tiers.cache.up = False
-    save(process, first, "b")
-    save(process, second, "b")
+    change(process, first, "b")
+    change(process, second, "b")
     tiers.durable.up = False
     tiers.cache.recover()
     settle_down()

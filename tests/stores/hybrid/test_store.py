@@ -12,10 +12,12 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.hybrid import HybridStore
 from tests.stores.hybrid.conftest import (
     REVALIDATE_AFTER,
     Process,
     Tiers,
+    change,
     contents,
     create,
     hybrid_store,
@@ -24,15 +26,11 @@ from tests.stores.hybrid.conftest import (
 )
 from tests.stores.hybrid.fakes import Killed, one_shot
 
+SOON = 30.0
+
 
 def die() -> None:
     raise Killed
-
-
-def change(process: Process, key: str, name: str, value: object = 1) -> None:
-    session = loaded(process, key)
-    session[name] = value
-    session.save()
 
 
 def killed_between_the_writes(tiers: Tiers, process: Process, key: str) -> None:
@@ -611,6 +609,44 @@ def test_nobody_is_logged_out_while_the_cache_that_may_know_the_session_is_away(
         contents(process, key)
     either.cache.up = True
     assert contents(process, key) == {"a": 1}
+
+
+def test_nobody_is_logged_out_while_a_server_of_the_cache_that_may_know_the_session_is_silent(
+    either: Tiers,
+) -> None:
+    process = either.process()
+    either.durable.up = False
+    key = create(process, a=1)
+    held = dict(either.cache.held)
+    either.durable.up = True
+    either.cache.flush()
+    either.cache.silent = True
+    with pytest.raises(StoreUnavailable, match="silent"):
+        contents(process, key)
+    either.cache.silent = False
+    either.cache.held = held
+    assert contents(process, key) == {"a": 1}
+
+
+def test_where_the_durable_store_alone_takes_writes_it_alone_knows_what_is_missing(
+    tiers: Tiers,
+) -> None:
+    tiers.cache.silent = True
+    assert contents(tiers.process(), "no such session") is None
+
+
+def test_what_the_two_are_called_is_not_for_the_store_to_know(either: Tiers) -> None:
+    store = HybridStore(
+        either.cache,
+        either.durable,
+        merge=lambda storage_id, records: None,
+        revalidate_after=REVALIDATE_AFTER,
+        either=True,
+        names=("Redis", "PostgreSQL"),
+    )
+    either.cache.up = False
+    with pytest.raises(StoreUnavailable, match=r"^PostgreSQL does not .* Redis, which may .*"):
+        store.get("x")
 
 
 # Sessions that nobody touches.
