@@ -253,6 +253,14 @@ def test_a_read_that_got_lost_is_waited_for_no_longer_than_the_deadline() -> Non
     assert do(flights, lambda: "first", lambda: "later", seconds=0.01) == "later"
 
 
+def test_a_read_that_is_over_and_was_left_behind_is_joined_by_nobody() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    flights._calls["key"] = left = _Call()
+    left.finish()
+    assert do(flights, lambda: "first", lambda: "later") == "first"
+    assert not flights._calls
+
+
 def test_a_forked_child_does_not_wait_for_its_parents_threads() -> None:
     flights: SingleFlight[str] = SingleFlight()
     flights._calls["key"] = _Call()
