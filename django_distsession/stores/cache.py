@@ -12,7 +12,7 @@ from .base import Record, Store, Token
 
 class CacheStore(Store):
     """
-    A store that may stand in front of a durable one: it keeps `origin` and what follows it.
+    A store that may stand in front of a durable one: it keeps `source_rev` and what follows it.
     """
 
     @abstractmethod

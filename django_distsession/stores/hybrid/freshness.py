@@ -60,9 +60,9 @@ class Freshness:
         if record.ended:
             # Ended is final: no store can know better.
             return True
-        if self._clock() - record.checked_at >= self._revalidate_after:
+        if self._clock() - record.validated_at >= self._revalidate_after:
             return False
-        if self.missed.may_lack(storage_id, record.checked_at):
+        if self.missed.may_lack(storage_id, record.validated_at):
             return False
         since = self._cache.reachable_since(storage_id)
-        return not since or record.checked_at >= since + CLOCK_TOLERANCE
+        return not since or record.validated_at >= since + CLOCK_TOLERANCE

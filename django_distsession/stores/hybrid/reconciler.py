@@ -56,7 +56,7 @@ class Reconciler:
         Put what was just written to the durable store where the cache's token points to, or where
         nothing is. `Conflict` if the session had ended, of which the durable store was not told.
         """
-        copy = durable.record._replace(origin=durable.token, checked_at=asked.at)
+        copy = durable.record._replace(source_rev=durable.token, validated_at=asked.at)
         own = Tokens(durable.token, None)
         try:
             try:
@@ -207,7 +207,7 @@ class Reconciler:
         """
         if agreed is None or agreed.ended or agreed.version != cached.version or cached.unsynced:
             return False
-        return cached.checked_at >= asked.at or self._freshness.is_fresh(storage_id, cached)
+        return cached.validated_at >= asked.at or self._freshness.is_fresh(storage_id, cached)
 
     def _sync_durable(
         self, storage_id: str, agreed: Record, durable: Found | None, cached: Found | None
@@ -237,7 +237,7 @@ class Reconciler:
             elif told.record.ended:
                 self._bury(storage_id, told.record, cached)
             else:
-                copy = told.record._replace(origin=told.token, checked_at=asked.at)
+                copy = told.record._replace(source_rev=told.token, validated_at=asked.at)
                 token = self._put_or_forget(storage_id, copy, cached)
             self._missed.settled(storage_id, asked.miss)
         except StoreUnavailable as error:

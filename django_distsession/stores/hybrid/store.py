@@ -91,7 +91,7 @@ class HybridStore(DurableStore):
             if cached is None or isinstance(error, UnreadableCopy):
                 raise
             # Of any age, unless it is known to be outdated.
-            if self._missed.lacks(storage_id, cached.record.checked_at):
+            if self._missed.lacks(storage_id, cached.record.validated_at):
                 raise
             return from_cache(cached)
 

@@ -43,7 +43,7 @@ class WriteBehind:
         if not self.allowed:
             raise error
         known = token or NO_TOKENS
-        copy = record._replace(origin=known.durable or "", checked_at=0, unsynced=True)
+        copy = record._replace(source_rev=known.durable or "", validated_at=0, unsynced=True)
         try:
             if token is None:
                 taken = self._cache.add(storage_id, copy)

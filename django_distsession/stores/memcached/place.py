@@ -91,7 +91,7 @@ class Place:
         return copy(
             "ended" if record.ended else "live",
             version=None if record.ended else record.version,
-            detail={"size": wire.HEADER.size + len(record.origin) + len(record.payload)},
+            detail={"size": wire.HEADER.size + len(record.source_rev) + len(record.payload)},
         )
 
     def write(

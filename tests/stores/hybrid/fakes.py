@@ -184,7 +184,7 @@ class FakeDurable(FakeStore, DurableStore):
 
     def _keep(self, storage_id: str, record: Record) -> str:
         # What only a cache keeps is not kept here.
-        record = record._replace(origin="", checked_at=0, unsynced=False)
+        record = record._replace(source_rev="", validated_at=0, unsynced=False)
         return super()._keep(storage_id, record)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:

@@ -106,11 +106,11 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     before = held(cache, storage_id)
-    cache.replace(storage_id, before.record._replace(checked_at=1), before.token)
+    cache.replace(storage_id, before.record._replace(validated_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
         cache.discard(storage_id, before.token)
     assert conflict.value.found is not None
-    assert conflict.value.found.record.checked_at == 1
+    assert conflict.value.found.record.validated_at == 1
     cache.discard(storage_id, held(cache, storage_id).token)
     assert cache.get(storage_id) is None
     cache.discard(storage_id, before.token)

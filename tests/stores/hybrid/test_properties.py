@@ -230,7 +230,7 @@ class TwoTiers(RuleBasedStateMachine):
         assert cached[0].ended == durable.ended
         if not durable.ended:
             assert cached[0].version == durable.version
-            assert cached[0].origin == self.durable.held[storage_id][1]
+            assert cached[0].source_rev == self.durable.held[storage_id][1]
 
     # The rules.
 

@@ -255,8 +255,9 @@ def test_a_read_that_got_lost_is_waited_for_no_longer_than_the_deadline() -> Non
 
 def test_a_read_that_is_over_and_was_left_behind_is_joined_by_nobody() -> None:
     flights: SingleFlight[str] = SingleFlight()
-    flights._calls["key"] = left = _Call()
+    left: _Call[str] = _Call()
     left.finish()
+    flights._calls["key"] = left
     assert do(flights, lambda: "first", lambda: "later") == "first"
     assert not flights._calls
 

@@ -49,8 +49,8 @@ def test_both_tiers_hold_the_same_version_and_the_cache_knows_the_revision(tiers
     assert cached is not None
     assert stored is not None
     assert cached.version == stored.version
-    assert cached.origin == tiers.durable.held[storage_id(key)][1]
-    assert cached.checked_at == tiers.clock.now
+    assert cached.source_rev == tiers.durable.held[storage_id(key)][1]
+    assert cached.validated_at == tiers.clock.now
 
 
 def test_a_load_costs_one_read_of_the_cache_and_a_save_one_write_of_each(tiers: Tiers) -> None:
@@ -354,7 +354,7 @@ def test_a_copy_merged_from_replicas_during_an_outage_is_saved_after_it(tiers: T
     key = create(process, a=1)
     record, token = tiers.cache.held[storage_id(key)]
     # Of which revision such a merge was made, nobody can tell.
-    tiers.cache.held[storage_id(key)] = record._replace(origin="", checked_at=0), token
+    tiers.cache.held[storage_id(key)] = record._replace(source_rev="", validated_at=0), token
     tiers.durable.up = False
     session = loaded(process, key)
     tiers.durable.up = True
