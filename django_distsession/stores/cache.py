@@ -16,13 +16,13 @@ class CacheStore(Store):
     """
 
     @abstractmethod
-    def bury(self, storage_id: str, tombstone: Record) -> None:
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
         """
         Put this tombstone, with what it says of the durable store, over whatever is stored.
         """
 
     @abstractmethod
-    def discard(self, storage_id: str, token: Token) -> None:
+    def invalidate(self, storage_id: str, token: Token) -> None:
         """
         Forget the record that came with `token` without a trace. `Conflict` if it moved on.
         """

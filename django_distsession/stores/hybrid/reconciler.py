@@ -146,7 +146,7 @@ class Reconciler:
         Put the tombstone of a session that ended in the durable store into the cache.
         """
         try:
-            self._cache.bury(storage_id, tombstone)
+            self._cache.put_tombstone(storage_id, tombstone)
         except StoreUnavailable as error:
             self._note_miss(storage_id, None, error)
         else:
@@ -233,12 +233,12 @@ class Reconciler:
         token: Token = None
         try:
             if told is None:
-                self._forget(storage_id, cached)
+                self._invalidate(storage_id, cached)
             elif told.record.ended:
-                self._bury(storage_id, told.record, cached)
+                self._put_tombstone(storage_id, told.record, cached)
             else:
                 copy = told.record._replace(source_rev=told.token, validated_at=asked.at)
-                token = self._put_or_forget(storage_id, copy, cached)
+                token = self._put_or_invalidate(storage_id, copy, cached)
             self._missed.settled(storage_id, asked.miss)
         except StoreUnavailable as error:
             self._note_miss(storage_id, cached and cached.token, error)
@@ -247,11 +247,11 @@ class Reconciler:
                 self.synced += 1
         return token
 
-    def _put_or_forget(self, storage_id: str, copy: Record, cached: Found | None) -> Token:
+    def _put_or_invalidate(self, storage_id: str, copy: Record, cached: Found | None) -> Token:
         try:
             return self._put(storage_id, copy, cached and cached.token)
         except RecordTooLarge:
-            self._forget(storage_id, cached)
+            self._invalidate(storage_id, cached)
             return None
 
     def _put(self, storage_id: str, copy: Record, token: Token) -> Token:
@@ -259,14 +259,14 @@ class Reconciler:
             return self._cache.add(storage_id, copy)
         return self._cache.replace(storage_id, copy, token)
 
-    def _bury(self, storage_id: str, ended: Record, cached: Found | None) -> None:
+    def _put_tombstone(self, storage_id: str, ended: Record, cached: Found | None) -> None:
         expires_at = ended.expires_at
         if cached is not None:
             if cached.record.ended and not cached.record.unsynced:
                 return
             # Where copies of it still are, they live no longer than that.
             expires_at = max(expires_at, cached.record.gone_by)
-        self._cache.bury(storage_id, Record.tombstone(expires_at))
+        self._cache.put_tombstone(storage_id, Record.tombstone(expires_at))
 
     def _note_miss(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:
         """
@@ -279,11 +279,11 @@ class Reconciler:
         pass_by_cache(error)
         if token is not None:
             with suppress(StoreUnavailable, Conflict):
-                self._cache.discard(storage_id, token)
+                self._cache.invalidate(storage_id, token)
 
-    def _forget(self, storage_id: str, cached: Found | None) -> None:
+    def _invalidate(self, storage_id: str, cached: Found | None) -> None:
         if cached is not None:
-            self._cache.discard(storage_id, cached.token)
+            self._cache.invalidate(storage_id, cached.token)
 
 
 class _NoneReadable(Exception): ...

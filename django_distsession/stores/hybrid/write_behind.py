@@ -68,7 +68,7 @@ class WriteBehind:
         if not self.allowed:
             raise error
         try:
-            self._cache.bury(storage_id, tombstone._replace(unsynced=True))
+            self._cache.put_tombstone(storage_id, tombstone._replace(unsynced=True))
         except StoreUnavailable as refusal:
             raise error from refusal
         self._count()

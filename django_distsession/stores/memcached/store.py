@@ -192,9 +192,9 @@ class MemcachedStore(CacheStore):
         """
         Put the tombstone on all reachable replicas, over whatever they hold.
         """
-        self.bury(storage_id, Record.tombstone(expires_at))
+        self.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def bury(self, storage_id: str, tombstone: Record) -> None:
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
         """
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
@@ -206,7 +206,7 @@ class MemcachedStore(CacheStore):
         if taken < self._quorum:
             raise place.unavailable(taken, self._quorum)
 
-    def discard(self, storage_id: str, token: Token) -> None:
+    def invalidate(self, storage_id: str, token: Token) -> None:
         """
         Delete the session on the replicas that it was read from.
         """

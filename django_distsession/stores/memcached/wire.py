@@ -2,8 +2,8 @@
 A record as the bytes of a memcached value, and back.
 
 Layout: magic and format version, flags, generation, tag, expires_at, held_until, created_at,
-validated_at, the first bytes of the storage id's hash, the length of the source revision, the source
-revision, the payload.
+validated_at, the first bytes of the storage id's hash, the length of source_rev, source_rev, the
+payload.
 """
 
 from __future__ import annotations

@@ -148,21 +148,21 @@ class FakeCache(FakeStore, CacheStore):
         return super()._swap(name, storage_id, record._replace(user=None), token)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        self.bury(storage_id, Record.tombstone(expires_at))
+        self.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        self._request("bury")
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+        self._request("put_tombstone")
         self._keep(storage_id, tombstone)
-        self._reply("bury")
+        self._reply("put_tombstone")
 
-    def discard(self, storage_id: str, token: Token) -> None:
-        self._request("discard")
+    def invalidate(self, storage_id: str, token: Token) -> None:
+        self._request("invalidate")
         found = self._found(storage_id)
         if found is not None:
             if found.token != token:
                 raise Conflict(found)
             del self.held[storage_id]
-        self._reply("discard")
+        self._reply("invalidate")
 
     def flush(self) -> None:
         self.held.clear()

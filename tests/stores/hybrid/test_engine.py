@@ -108,19 +108,19 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     before = held(cache, storage_id)
     cache.replace(storage_id, before.record._replace(validated_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
-        cache.discard(storage_id, before.token)
+        cache.invalidate(storage_id, before.token)
     assert conflict.value.found is not None
     assert conflict.value.found.record.validated_at == 1
-    cache.discard(storage_id, held(cache, storage_id).token)
+    cache.invalidate(storage_id, held(cache, storage_id).token)
     assert cache.get(storage_id) is None
-    cache.discard(storage_id, before.token)
+    cache.invalidate(storage_id, before.token)
 
 
 def test_memcached_keeps_a_tombstones_mark(session_class: Engine) -> None:
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     tombstone = held(cache, storage_id).record.tombstone(2_000_000_000)._replace(unsynced=True)
-    cache.bury(storage_id, tombstone)
+    cache.put_tombstone(storage_id, tombstone)
     found = held(cache, storage_id).record
     assert found.ended
     assert found.unsynced

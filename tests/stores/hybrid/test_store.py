@@ -91,7 +91,7 @@ def test_after_a_kill_between_the_writes_the_next_writer_overwrites_nothing(tier
 def test_a_session_whose_end_was_cut_short_is_dead_once_the_copy_is_too_old(tiers: Tiers) -> None:
     process = tiers.process()
     key = create(process, a=1)
-    one_shot(tiers.cache, "bury", die)
+    one_shot(tiers.cache, "put_tombstone", die)
     with pytest.raises(Killed):
         loaded(process, key).flush()
     late = loaded(process, key)
