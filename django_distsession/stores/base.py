@@ -28,8 +28,8 @@ class Record(NamedTuple):
         may live. A store that forgets by itself holds this record as long.
 
     The rest is what a copy in a cache remembers of the durable store behind it.
-    origin: the durable store's token for the record that this was copied from; "" if none.
-    checked_at: when the durable store last confirmed it, in seconds since the epoch.
+    source_rev: the durable store's token for the record that this was copied from; "" if none.
+    validated_at: when the durable store last confirmed it, in seconds since the epoch.
     unsynced: whether the durable store has yet to be told of it.
     """
 
@@ -39,8 +39,8 @@ class Record(NamedTuple):
     payload: bytes = b""
     user: str | None = None
     ended: bool = False
-    origin: str = ""
-    checked_at: int = 0
+    source_rev: str = ""
+    validated_at: int = 0
     unsynced: bool = False
     held_until: int = 0
 
@@ -93,10 +93,14 @@ class Conflict(StoreError):
 
     found: what the store holds now, so that the caller merges without another read; None where
         it holds nothing any more.
+    applied: whether the store knows that a part of it took the record that was to be written, and
+        that this was since replaced by what `found` contains, so by somebody who had read it.
+        False means that this is not known.
     """
 
-    def __init__(self, found: Found | None) -> None:
+    def __init__(self, found: Found | None, *, applied: bool = False) -> None:
         self.found = found
+        self.applied = applied
         super().__init__("The session was changed by another request.")
 
 
@@ -189,24 +193,6 @@ class Store(ABC):
         return []
 
 
-class CacheStore(Store):
-    """
-    A store that may stand in front of a durable one: it keeps `origin` and what follows it.
-    """
-
-    @abstractmethod
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        """
-        Put this tombstone, with what it says of the durable store, over whatever is stored.
-        """
-
-    @abstractmethod
-    def discard(self, storage_id: str, token: Token) -> None:
-        """
-        Forget the record that came with `token` without a trace. `Conflict` if it moved on.
-        """
-
-
 @dataclass(slots=True)
 class Cleared:
     """
@@ -279,6 +265,13 @@ class DurableStore(Store):
 
         It reads an index, which may first have to catch up: not for every request.
         """
+
+    def is_down(self) -> bool:
+        """
+        Whether none of its servers answered last time, so that it may take a while to find out
+        whether one does now. Asks none.
+        """
+        return False
 
     def end_for_user(self, user: str, *, keep: str | None = None, margin: int = 0) -> int:
         """

@@ -244,3 +244,31 @@ def test_a_server_that_does_not_take_a_large_session_does_not_hold_up_the_next(
     assert [first.is_up(), second.is_up()] == [False, True]
     trio[0].resume()
     assert contents(sessions, key).keys() == {"a", "large"}
+
+
+def test_what_a_save_does_after_a_conflict_shares_its_deadline(
+    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = use(nodes[:1])
+    key = stored(sessions, a=1)
+    session = sessions(key)
+    session["b"] = 2
+    other = sessions(key)
+    other["c"] = 3
+    other.save()
+    store = store_of(sessions)
+    deadlines: list[Deadline] = []
+
+    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **more: Any) -> Any:
+            deadlines.extend(one for one in args if isinstance(one, Deadline))
+            return call(*args, **more)
+
+        return noted
+
+    monkeypatch.setattr(store._reconciler, "settle", noting(store._reconciler.settle))
+    monkeypatch.setattr(store, "_insist", noting(store._insist))
+    session.save()
+    write, read, _ = deadlines
+    assert read is write
+    assert contents(sessions, key) == {"a": 1, "b": 2, "c": 3}
