@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.base import SessionBase
 
 from .. import version_cookie
 from ..state import NOTHING, State
+from ..stores.abilities import Refreshable
 from ..stores.base import Found, Record, Token
 from .sharing import SharesEngine
 
@@ -67,8 +68,10 @@ class Loading(SharesEngine, SessionBase):
         at_least = version_cookie.read(self.version_cookie or "", storage_id)
         if _generation(found) >= at_least:
             return found
-        # What was found first may be newer than what is found further off.
-        found = max(found, self._shared.store.refresh(storage_id, at_least), key=_generation)
+        store = self._shared.store
+        if isinstance(store, Refreshable):
+            # What was found first may be newer than what is found further off.
+            found = max(found, store.refresh(storage_id, at_least), key=_generation)
         if _generation(found) < at_least:
             self._shared.stale_loads += 1
             logger.warning(

@@ -1,6 +1,6 @@
 """
-Django's `clearsessions`. With engines that keep sessions in CouchDB it takes options, shows its
-progress and tells what it did.
+Django's `clearsessions`. With engines whose store keeps expired sessions, such as CouchDB, it takes
+options, shows its progress and tells what it did.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from django.conf import settings
 from django.contrib.sessions.management.commands import clearsessions
 from django.core.management.base import CommandError
 
-from ...backends.couchdb import CouchDBSession
+from ...backends.base import StoreBackedSession
 from ...exceptions import StoreError
-from ...stores.base import BATCH_SIZE, Cleared, Sweep
+from ...stores.abilities import Collectable
+from ...stores.garbage import BATCH_SIZE, Cleared, Sweep
 
 OPTIONS = ("batch_size", "limit", "max_seconds", "dry_run")
 
@@ -52,11 +53,12 @@ class Command(clearsessions.Command):
         Clear, and report.
         """
         engine = import_module(settings.SESSION_ENGINE).SessionStore
-        if not issubclass(engine, CouchDBSession):
+        if not _collects(engine):
             if any(options.get(name) for name in OPTIONS):
                 raise CommandError(
                     f"Session engine '{settings.SESSION_ENGINE}' takes none of --batch-size, "
-                    "--limit, --max-seconds and --dry-run: they are for engines with CouchDB."
+                    "--limit, --max-seconds and --dry-run: they are for engines whose store keeps "
+                    "expired sessions, such as those with CouchDB."
                 )
             return super().handle(**options)
         try:
@@ -121,6 +123,10 @@ def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
             bar.update(cleared.seen - bar.n)
 
         yield progress
+
+
+def _collects(engine: type[Any]) -> bool:
+    return issubclass(engine, StoreBackedSession) and isinstance(engine.get_store(), Collectable)
 
 
 def _count(text: str) -> int:

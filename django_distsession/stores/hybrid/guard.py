@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ...exceptions import StoreError, StoreUnavailable, UnreadableCopy
 from .. import forking
+from ..abilities import parts_of
 from ..base import (
     Cleared,
     Copy,
@@ -101,7 +102,7 @@ class GuardedStore(DurableStore):
         Yield this store and the one behind it.
         """
         yield self
-        yield from self._store.parts()
+        yield from parts_of(self._store)
 
     def status(self) -> list[dict[str, Any]]:
         """

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
+from ..abilities import parts_of
 from ..base import (
     CacheStore,
     Cleared,
@@ -185,8 +186,8 @@ class HybridStore(DurableStore):
         Yield this store and both that it is made of.
         """
         yield self
-        yield from self._cache.parts()
-        yield from self._durable.parts()
+        yield from parts_of(self._cache)
+        yield from parts_of(self._durable)
 
     def status(self) -> list[dict[str, Any]]:
         """

@@ -36,19 +36,6 @@ class Held(NamedTuple):
         )
 
 
-class Repair(NamedTuple):
-    """
-    What bringing one session's replicas together took.
-
-    found: whether there was anything to be read. written: how many replicas lacked the record or
-    held an older one. missed: how many replicas could not be reached.
-    """
-
-    found: bool
-    written: int
-    missed: int
-
-
 def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
     """
     Return the one record that all replicas are to hold; None if nothing can be read of any.

@@ -20,8 +20,8 @@ from ...exceptions import StoreUnavailable
 from ...secret import Secret
 from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
 from ..deadline import Deadline
+from ..repairing import Repair
 from . import wire
-from .agreement import Repair
 from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node

@@ -16,11 +16,12 @@ from django.core.management import CommandError, call_command
 from django_distsession import conf
 from django_distsession.backends.couchdb import CouchDBSession
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.abilities import parts_of
 from django_distsession.stores.base import Conflict, Found
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import memcached_nodes
-from tests.conftest import engine_class
+from tests.conftest import close_connections, engine_class
 
 MEGABYTE = 1024 * 1024
 
@@ -41,7 +42,7 @@ def created(session_class: Engine, **values: object) -> tuple[str, str]:
 
 
 def cache_of(session_class: Engine) -> MemcachedStore:
-    parts = session_class.get_store().parts()
+    parts = parts_of(session_class.get_store())
     return next(part for part in parts if isinstance(part, MemcachedStore))
 
 
@@ -145,7 +146,7 @@ def test_memcached_that_runs_out_of_memory_costs_no_session(
             session["again"] = number
             session.save()
         assert [session_class(key)["again"] for key in keys] == list(range(70))
-        session_class.get_store().close()
+        close_connections(session_class)
 
 
 def test_logging_out_other_devices_ends_their_copies_in_memcached_too(

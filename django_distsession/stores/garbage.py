@@ -1,0 +1,47 @@
+"""
+Garbage collection: how to go about it, and what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BATCH_SIZE = 500
+
+
+@dataclass(slots=True)
+class Cleared:
+    """
+    What a garbage collection did.
+
+    seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
+    server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
+    merged: live sessions whose diverged copies were brought together.
+    total: how many there were to look at when it began.
+    no_purge: why records were deleted and not purged.
+    """
+
+    seen: int = 0
+    purged: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    merged: int = 0
+    total: int = 0
+    no_purge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """
+    How to collect garbage.
+
+    batch_size: records at a time. limit: records at the most. max_seconds: no batch is begun later.
+    dry_run: only count. progress: called after each batch with what was done so far.
+    """
+
+    batch_size: int = BATCH_SIZE
+    limit: int | None = None
+    max_seconds: float | None = None
+    dry_run: bool = False
+    progress: Callable[[Cleared], None] | None = None
