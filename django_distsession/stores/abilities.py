@@ -165,6 +165,7 @@ def end_for_user(store: UserIndex, user: str, *, keep: str | None = None, margin
     return ended
 
 
+@runtime_checkable
 class CacheStore(Store, Refreshable, Inspectable, Closable, Protocol):
     """
     A store that may stand in front of a durable one: it keeps `origin` and what follows it.
