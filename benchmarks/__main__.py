@@ -11,7 +11,9 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import garbage, hung_node, ratios, report
+from django.conf import settings
+
+from benchmarks import garbage, hung_node, hung_tail, ratios, report
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
@@ -19,6 +21,9 @@ from benchmarks.options import parse
 from benchmarks.postgresql import running_postgresql
 from benchmarks.running import running_servers
 from benchmarks.site import benchmark_site
+
+# What is long enough for pauses between probes to pass.
+SECONDS_PER_ROUND = 0.25
 
 
 def main() -> None:
@@ -38,17 +43,19 @@ def main() -> None:
         }
         results = measure(contenders, rounds=options.rounds, batch=options.batch)
         verdicts = ratios.judge(results)
-        hung = None
+        hung = tail = None
         if hung_node.CONTENDER in options.contenders:
             hung = hung_node.measure(servers.nodes, rounds=options.rounds, batch=options.batch)
-            verdicts.append(hung.verdict)
+            seconds = options.rounds * SECONDS_PER_ROUND
+            tail = hung_tail.measure(servers.nodes, settings.DISTSESSION, seconds=seconds)
+            verdicts += [hung.verdict, tail.verdict]
         if "couchdb" in options.contenders:
             url, database = servers.couchdb.url, servers.database
             collected = garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
             verdicts += filter(None, [collected])
-    print(report.as_text(environment, results, verdicts, hung))
+    print(report.as_text(environment, results, verdicts, hung, tail))
     if options.json:
-        document = report.as_document(environment, results, verdicts, hung)
+        document = report.as_document(environment, results, verdicts, hung, tail)
         Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
 
 

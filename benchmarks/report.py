@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.hung_node import CONTENDER, HungNode
+from benchmarks.hung_tail import PROCESSES, HungTail
 from benchmarks.measuring import Cell, Result
 from benchmarks.operations import Operation
 from benchmarks.ratios import Verdict
@@ -19,8 +20,15 @@ def as_text(
     results: Mapping[Cell, Result],
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
+    tail: HungTail | None,
 ) -> str:
-    sections = [_environment(environment), _times(results), _hung(hung), _ratios(verdicts)]
+    sections = [
+        _environment(environment),
+        _times(results),
+        _hung(hung),
+        _tail(tail),
+        _ratios(verdicts),
+    ]
     return "\n\n".join(filter(None, ("\n".join(lines) for lines in sections)))
 
 
@@ -29,12 +37,14 @@ def as_document(
     results: Mapping[Cell, Result],
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
+    tail: HungTail | None,
 ) -> dict[str, Any]:
     return {
         "environment": dict(environment),
         "times": [{**cell._asdict(), **asdict(result)} for cell, result in results.items()],
         "ratios": [{**asdict(verdict), "is_met": verdict.is_met} for verdict in verdicts],
         "hung_node": hung and asdict(hung),
+        "hung_tail": tail and asdict(tail),
     }
 
 
@@ -60,6 +70,15 @@ def _hung(hung: HungNode | None) -> Iterator[str]:
         yield f"  {'all healthy':<26}{hung.healthy:9.0f}"
         yield f"  {'one hung':<26}{hung.hung:9.0f}"
         yield f"  {'the load that found out':<26}{hung.finding_out:9.0f}"
+
+
+def _tail(tail: HungTail | None) -> Iterator[str]:
+    if tail is not None:
+        label = f"{tail.loads} loads by {PROCESSES} processes"
+        yield f"{label:<28}{'99.9th %':>9}{'slowest':>9}"
+        yield f"  {'all healthy':<26}{tail.healthy:9.0f}{tail.healthy_slowest:9.0f}"
+        yield f"  {'one node hung for long':<26}{tail.hung:9.0f}{tail.hung_slowest:9.0f}"
+        yield f"  {'the load that found out':<35}{tail.finding_out:9.0f}"
 
 
 def _ratios(verdicts: Sequence[Verdict]) -> Iterator[str]:

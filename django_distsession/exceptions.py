@@ -20,6 +20,13 @@ class StoreUnavailable(StoreError):
     """
 
 
+class SessionContended(StoreUnavailable):
+    """
+    One session kept changing for as long as anybody should wait. The servers answer, and other
+    sessions are as they should be.
+    """
+
+
 class StoreMisconfigured(StoreUnavailable):
     """
     The store answered, but does not let us work: a missing right, database or password.

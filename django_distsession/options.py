@@ -77,6 +77,7 @@ class CouchDBSettings:
     create: bool = option(True, rules.boolean)
     client: str | None = option(None, rules.optional(rules.dotted_path))
     timeout: float = option(2.0, rules.seconds)
+    index_timeout: float = option(10.0, rules.seconds)
     pool_size: int = option(32, rules.count)
     retry_after: float = option(1.0, rules.seconds)
     auth: str = option("basic", rules.one_of("basic", "cookie"))

@@ -150,3 +150,20 @@ def test_who_comes_with_a_session_of_an_unknown_key_can_log_in(
     # What is there is left to whoever knows the other key.
     settings.SECRET_KEY = OLD
     assert contents(session_class, key) == {"a": 1}
+
+
+def test_a_soft_time_limit_in_the_middle_of_decoding_is_no_damage(old: Records) -> None:
+    class SoftTimeLimitExceeded(Exception):
+        pass
+
+    record, loads, limits = sealed(old, FIRST), old.codec.loads, [SoftTimeLimitExceeded()]
+
+    def interrupted(data: bytes) -> Any:
+        if limits:
+            raise limits.pop()
+        return loads(data)
+
+    old.codec.loads = interrupted  # type: ignore[method-assign]
+    with pytest.raises(SoftTimeLimitExceeded):
+        old.open(STORAGE_ID, record)
+    assert old.open(STORAGE_ID, record) is not None

@@ -56,6 +56,8 @@ class CouchDBSession(StoreBackedSession):
             merge=records.merge,
             as_json=records.codec.is_json,
             conditional=conditional,
+            hashed=settings.hash_keys,
+            index_timeout=given.index_timeout,
             grace=given.expiry_grace,
         )
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .. import conf
-from ..stores.hybrid import GuardedStore, HybridStore
+from ..stores.hybrid import HybridStore
 from .couchdb import CouchDBSession
 from .memcached import make_memcached_store
 from .records import Records
@@ -25,14 +25,9 @@ class SessionStore(CouchDBSession):
         """
         if settings.couchdb is None:
             raise conf.missing("COUCHDB", "URL")
-        couchdb = GuardedStore(
-            cls.make_couchdb_store(settings, records),
-            name="CouchDB",
-            retry_after=settings.couchdb.retry_after,
-        )
         return HybridStore(
             make_memcached_store(settings, records.merge),
-            couchdb,
+            cls.make_couchdb_store(settings, records),
             merge=records.merge,
             revalidate_after=settings.hybrid.revalidate_after,
             either=settings.hybrid.writes == "either",

@@ -51,12 +51,21 @@ class Records:
         Return the state in a live record, and its values as they are serialised; None, reported,
         if that cannot be read.
         """
-        version = record.version
         try:
-            return self.codec.decode(self._context(storage_id, version), record.payload, version)
+            return self._decode(storage_id, record)
+        except BadPayload as error:
+            failure = error
+        try:
+            self._decode(storage_id, record)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None
+        # Nothing was wrong with it: something interrupted the first try, such as a soft time limit.
+        raise failure.__cause__ or failure
+
+    def _decode(self, storage_id: str, record: Record) -> tuple[State, bytes]:
+        version = record.version
+        return self.codec.decode(self._context(storage_id, version), record.payload, version)
 
     def merge(self, storage_id: str, records: Sequence[Record]) -> Record | None:
         """

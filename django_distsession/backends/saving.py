@@ -5,7 +5,6 @@ How a session is written: only what changed, merged with what others changed mea
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from ..exceptions import StoreUnavailable, UnreadableCopy
 from ..state import State, first_state, merge, new_tag, next_state
+from ..stores.backoff import pause
 from ..stores.base import Conflict
 from . import expiry
 from .changes import NO_CHANGE, Change, find_change
@@ -23,8 +23,6 @@ from .loading import Loaded, Loading
 # A save that keeps losing against others gives up after this many seconds. Each round somebody
 # wins, so that takes a crowd.
 MAX_SECONDS = 10.0
-FIRST_PAUSE = 0.004
-LONGEST_PAUSE = 0.1
 
 TEXT_ONLY = frozenset({str})
 
@@ -129,7 +127,7 @@ class Saving(Loading, Expiring, Lending):
                         f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
                         "could not be saved."
                     ) from None
-                _pause(attempt)
+                pause(attempt)
             else:
                 if attempt:
                     self._show(state, seen, change)
@@ -169,8 +167,3 @@ class Saving(Loading, Expiring, Lending):
             # One that was only stamped anew is the same.
             if key not in shown or codec.dumps({"": shown[key]}) != codec.dumps({"": value}):
                 shown[key] = value
-
-
-def _pause(attempt: int) -> None:
-    # "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
-    time.sleep(random.uniform(0, min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE)))  # noqa: S311

@@ -87,8 +87,9 @@ class CircuitBreaker:
         self._jitter = jitter
         # Whether the last exchange went well.
         self.is_up = True
-        # Whether nobody listens there. Then it costs no time to ask, and whatever a server without
-        # a disk held is gone with it.
+        # Whether it was silent when it was last asked. If not, it costs no time to ask again.
+        self.is_hung = False
+        # Whether nobody listens there. Then whatever a server without a disk held is gone with it.
         self.is_refusing = False
         # Since when it has answered, in seconds since the epoch; 0.0 if it was never down.
         self.up_since = 0.0
@@ -113,7 +114,7 @@ class CircuitBreaker:
         if self.is_up:
             return False
         self.up_since = self._since = self._wall_clock()
-        self.is_refusing = False
+        self.is_hung = self.is_refusing = False
         self.is_up = True
         self._wake_sleepers()
         return True
@@ -122,9 +123,8 @@ class CircuitBreaker:
         """
         Note that the server could not be reached. True if it was up until now.
         """
-        self.note(error)
         was_up, self.is_up = self.is_up, False
-        self.is_refusing = isinstance(error, REFUSALS)
+        self._learn_from(error)
         if was_up:
             self._since = self._wall_clock()
         self._ensure_watched()
@@ -135,6 +135,11 @@ class CircuitBreaker:
         Remember an error, whether or not it says that the server is down.
         """
         self._last_error = f"{type(error).__name__}: {error}"[:200]
+
+    def _learn_from(self, error: BaseException) -> None:
+        self.note(error)
+        self.is_hung = isinstance(error, TimeoutError)
+        self.is_refusing = isinstance(error, REFUSALS)
 
     def await_answer(self, deadline: Deadline) -> bool:
         """
@@ -207,8 +212,7 @@ class CircuitBreaker:
             try:
                 self._probe(max(pause, self._time_out))
             except Exception as error:
-                self.note(error)
-                self.is_refusing = isinstance(error, REFUSALS)
+                self._learn_from(error)
                 self._outcomes += 1
                 self._wake_sleepers()
                 return max(pause - (self._clock() - begun), 0.0)

@@ -18,6 +18,8 @@ class Cleared:
     seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
     server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
     merged: live sessions whose diverged copies were brought together.
+    passed_over: records that could not be worked with, or do not say when they expire; the log
+    names them.
     total: how many there were to look at when it began.
     no_purge: why records were deleted and not purged.
     """
@@ -29,6 +31,7 @@ class Cleared:
     merged: int = 0
     total: int = 0
     no_purge: str = ""
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import pytest
 pytest.register_assert_rewrite(f"{__name__}.kit")
 
 from .kit import StoreContract  # noqa: E402
-from .proxy import Proxy  # noqa: E402
 from .records import entries, make_record, merge  # noqa: E402
 
-__all__ = ["Proxy", "StoreContract", "entries", "make_record", "merge"]
+__all__ = ["StoreContract", "entries", "make_record", "merge"]

@@ -27,13 +27,13 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
     All requests from now on, as method and resource.
     """
     made: Requests = []
-    request = Client._request
+    request = Client.request
 
     def noting(self: Client, method: str, resource: str | None, **options: Any) -> Any:
         made.append((method, resource or ""))
         return request(self, method, resource, **options)
 
-    monkeypatch.setattr(Client, "_request", noting)
+    monkeypatch.setattr(Client, "request", noting)
     return made
 
 

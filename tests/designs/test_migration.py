@@ -203,13 +203,13 @@ def test_old_index_files_are_cleaned_up_even_if_only_that_was_left(
 ) -> None:
     migrate(client, release(1))
     made: list[tuple[str, str]] = []
-    request = client._request
+    request = client.request
 
     def noting(method: str, resource: str, **options: Any) -> Any:
         made.append((method, resource))
         return request(method, resource, **options)
 
-    monkeypatch.setattr(client, "_request", noting)
+    monkeypatch.setattr(client, "request", noting)
     migrate(client, release(2))
     assert made[-1] == ("POST", "_view_cleanup")
     made.clear()
@@ -230,7 +230,7 @@ def test_killed_at_any_request_the_next_run_brings_the_same_end(
 ) -> None:
     wanted = (release(2), release(2, name="new"))
     database.fill(5)
-    request = client._request
+    request = client.request
     left = 0
 
     def dying(*arguments: Any, **options: Any) -> Any:
@@ -255,7 +255,7 @@ def test_killed_at_any_request_the_next_run_brings_the_same_end(
     while True:
         start_anew()
         left = kills
-        monkeypatch.setattr(client, "_request", dying)
+        monkeypatch.setattr(client, "request", dying)
         try:
             migrate(client, *wanted)
         except Killed:
@@ -263,7 +263,7 @@ def test_killed_at_any_request_the_next_run_brings_the_same_end(
         else:
             break
         finally:
-            monkeypatch.setattr(client, "_request", request)
+            monkeypatch.setattr(client, "request", request)
         migrate(client, *wanted)
         assert contents() == {design.name: {**design.document(), "_rev": None} for design in wanted}
         assert all(len(client.view(design.name, "v")) == 5 for design in wanted)

@@ -41,7 +41,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> tuple[Client, list[str]]:
             raise NotFoundError(body)
         return Reply(body)
 
-    monkeypatch.setattr(client, "_request", answer)
+    monkeypatch.setattr(client, "request", answer)
     return client, answers
 
 

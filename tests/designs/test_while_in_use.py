@@ -116,7 +116,7 @@ def test_sites_work_while_their_documents_are_replaced(
     assert all(rounds > 5 for rounds in sites.rounds.values())
     # Expired sessions are no answer, whether or not they are removed yet.
     assert set(sites.answers) == {live}
-    assert database.versions() == {design.name: 2 for design in newer}
+    assert database.versions() == {design.name: design.version for design in newer}
     # The sessions that expired are all accounted for: none was forgotten by an index.
     rest = sessions.clear_expired()
     assert sites.purged + rest.purged + rest.deleted == EXPIRED

@@ -134,17 +134,21 @@ def test_it_knows_whether_anybody_listens(
 ) -> None:
     breaker = make()
     breaker.failed(ConnectionRefusedError())
-    assert breaker.is_refusing
+    assert (breaker.is_hung, breaker.is_refusing) == (False, True)
+    for error, hung, refusing in (
+        (TimeoutError(), True, False),
+        (FileNotFoundError(), False, True),
+        (ConnectionResetError(), False, False),
+    ):
+        server.asked.get(timeout=SOON)
+        server.answers.put(error)
+        server.asked.get(timeout=SOON)
+        assert (breaker.is_hung, breaker.is_refusing) == (hung, refusing)
+        server.answers.put(TimeoutError())
     server.asked.get(timeout=SOON)
-    server.answers.put(TimeoutError())
-    server.asked.get(timeout=SOON)
-    assert not breaker.is_refusing
-    server.answers.put(FileNotFoundError())
-    server.asked.get(timeout=SOON)
-    assert breaker.is_refusing
     server.answers.put(None)
     assert server.recovered.wait(SOON)
-    assert not breaker.is_refusing
+    assert (breaker.is_hung, breaker.is_refusing) == (False, False)
 
 
 def test_a_request_that_is_answered_ends_the_watch(

@@ -1,15 +1,14 @@
 """
-The public tests of the contract, run against each store: real servers, behind proxies that fail.
+The public tests of the contract, run against each store: real servers, behind links that break.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,9 +19,12 @@ from django_distsession.backends.couchdb import SessionStore as CouchDBEngine
 from django_distsession.backends.hybrid import SessionStore as HybridEngine
 from django_distsession.backends.memcached import SessionStore as MemcachedEngine
 from django_distsession.stores.contract import Store
-from django_distsession.testing import Proxy, StoreContract, merge
+from django_distsession.testing import StoreContract, merge
 from django_distsession.testing.kit.base import Fault
 from testproject.servers import MemcachedNode
+from testproject.servers.links import Link, host_and_port, through
+from testproject.servers.network import Network
+from testproject.servers.process import LOOPBACK
 from tests.stores.unreliable import UnreliableStore
 
 SOON = {"RETRY_AFTER": 0.05}
@@ -47,46 +49,53 @@ class TestMemoryStore(StoreContract):
 
 class Servers:
     """
-    Real servers, each behind a proxy of its own, and one store on them.
+    Real servers, each behind a link of its own, and one store on them.
     """
 
     def __init__(self, stack: ExitStack, request: pytest.FixtureRequest) -> None:
-        self._stack = stack
-        self._proxies: list[Proxy] = []
+        self._network = stack.enter_context(Network())
+        self._links: list[Link] = []
         kind: type[OnServers] = request.cls
         name = f"t{uuid.uuid4().hex}"
         sections: dict[str, Any] = {"NAMESPACE": name}
         if "MEMCACHED" in kind.engine.needed_settings:
             nodes: list[MemcachedNode] = request.getfixturevalue("nodes")
-            servers = [self._behind_proxy(f"//{node.address}")[2:] for node in nodes]
+            servers = [self._link(LOOPBACK, node.port).address for node in nodes]
             sections["MEMCACHED"] = {"SERVERS": servers, "REPLICAS": kind.replicas, **SOON}
         if "COUCHDB" in kind.engine.needed_settings:
             url = request.getfixturevalue("couchdb").url
             stack.callback(httpx.delete, f"{url}/{name}")
-            sections["COUCHDB"] = {"URL": self._behind_proxy(url), "DATABASE": name, **SOON}
+            sections["COUCHDB"] = {
+                "URL": through(url, self._link(*host_and_port(url))),
+                "DATABASE": name,
+                **SOON,
+            }
         path = kind.engine.__module__
         with override_settings(SESSION_ENGINE=path, DISTSESSION=sections):
             self.store: Any = kind.engine.make_store(conf.get(), RECORDS)
         stack.callback(self.store.close)
 
-    def outage(self) -> AbstractContextManager[None]:
-        return self._all(Proxy.outage)
-
-    def lost_replies(self) -> AbstractContextManager[None]:
-        return self._all(Proxy.lost_replies)
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        for link in self._links:
+            link.refuse()
+        yield
+        self._mend()
 
     @contextmanager
-    def _all(self, fault: Callable[[Proxy], AbstractContextManager[None]]) -> Iterator[None]:
-        with ExitStack() as stack:
-            for proxy in self._proxies:
-                stack.enter_context(fault(proxy))
-            yield
+    def lost_replies(self) -> Iterator[None]:
+        for link in self._links:
+            link.lose_replies()
+        yield
+        self._mend()
 
-    def _behind_proxy(self, url: str) -> str:
-        parts = urlsplit(url)
-        proxy = self._stack.enter_context(Proxy(parts.hostname or "", parts.port or 0))
-        self._proxies.append(proxy)
-        return url.replace(f":{parts.port}", f":{proxy.port}")
+    def _mend(self) -> None:
+        for link in self._links:
+            link.mend()
+
+    def _link(self, host: str, port: int) -> Link:
+        self._links.append(Link(self._network, (host, port)))
+        return self._links[-1]
 
 
 @pytest.fixture(scope="class")

@@ -93,6 +93,11 @@ class Command(clearsessions.Command):
         )
         if cleared.merged:
             self.stdout.write(f"{cleared.merged} live sessions with conflicts merged.")
+        if cleared.passed_over:
+            self.stdout.write(
+                f"{cleared.passed_over} documents passed over: the log of "
+                "django_distsession.couchdb tells which and why."
+            )
         if cleared.no_purge:
             self.stdout.write(
                 f"Deleted and not purged, because {cleared.no_purge}. Each deleted session leaves "

@@ -10,35 +10,95 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...exceptions import StoreError
 from ..base import Found, Merge, Record
+from ..deadline import Deadline
 from . import tokens
-from .client import Client
+from .client import Client, RequestFailed, portions
 
 logger = logging.getLogger("django_distsession.couchdb")
+
+# How many branches of one document are brought together at once. It takes a damaged or a hostile
+# database to have so many; a garbage collection merges as many at a time.
+MOST_BRANCHES = 1000
+# Deletions of branches in one request.
+BRANCHES_AT_ONCE = 50
 
 # Turns a document into a record; None, and reported, if it is none of ours.
 Read = Callable[[dict[str, Any]], "Record | None"]
 
 
+class Branches(NamedTuple):
+    """
+    What the branches of a document say.
+
+    record: of all together; None where none can be read. winner: the winning revision.
+    seen: the losing revisions whose content the record holds.
+    expiries: what each branch says of its expiry, which may be anything.
+    unread: how many branches cannot be read. left: how many nobody looked at.
+    """
+
+    record: Record | None
+    winner: str
+    seen: list[str]
+    expiries: list[Any]
+    unread: int
+    left: int
+
+
+def read_branches(
+    client: Client,
+    merge: Merge,
+    read: Read,
+    storage_id: str,
+    document: dict[str, Any],
+    deadline: Deadline | None = None,
+) -> Branches:
+    """
+    Bring together what all branches say of a document that was read with its conflicts, as far as
+    `MOST_BRANCHES`.
+    """
+    conflicts: list[str] = document["_conflicts"]
+    losing = conflicts[:MOST_BRANCHES]
+    leaves = [document, *client.leaves(storage_id, losing, deadline)]
+    read_leaves = [(leaf["_rev"], record) for leaf in leaves if (record := read(leaf)) is not None]
+    record = _merged(merge, storage_id, [record for _, record in read_leaves])
+    winner = document["_rev"]
+    return Branches(
+        record,
+        winner,
+        [rev for rev, _ in read_leaves if record is not None and rev != winner],
+        [leaf.get("expires_at") for leaf in leaves],
+        len(leaves) - len(read_leaves),
+        len(conflicts) - len(losing),
+    )
+
+
 def merge_branches(
-    client: Client, merge: Merge, read: Read, storage_id: str, document: dict[str, Any]
+    client: Client,
+    merge: Merge,
+    read: Read,
+    storage_id: str,
+    document: dict[str, Any],
+    deadline: Deadline,
 ) -> Found | None:
     """
     Return what all branches together say, for a document that was read with its conflicts.
 
     The token is the winning revision's, with those of the losing ones that could be read.
+    `RequestFailed` if there are more of them than a request should read.
     """
-    losing = client.leaves(storage_id, document["_conflicts"])
-    winner, losers = read(document), [(leaf["_rev"], read(leaf)) for leaf in losing]
-    records = [record for record in (winner, *(one for _, one in losers)) if record is not None]
-    record = _merged(merge, storage_id, records)
-    if record is None:
+    if len(document["_conflicts"]) > MOST_BRANCHES:
+        raise RequestFailed(
+            f"A session in CouchDB at {client.place} has more than {MOST_BRANCHES:,} conflicting "
+            'branches, too many for a request. "manage.py clearsessions" merges them.'
+        )
+    branches = read_branches(client, merge, read, storage_id, document, deadline)
+    if branches.record is None:
         return None
-    seen = [rev for rev, one in losers if one is not None]
-    return Found(record, tokens.join(document["_rev"], seen))
+    return Found(branches.record, tokens.join(branches.winner, branches.seen))
 
 
 def _merged(merge: Merge, storage_id: str, records: list[Record]) -> Record | None:
@@ -50,14 +110,33 @@ def _merged(merge: Merge, storage_id: str, records: list[Record]) -> Record | No
     return merge(storage_id, records) if records else None
 
 
-def remove_branches(client: Client, storage_id: str, revs: list[str]) -> None:
+def stub(storage_id: str, rev: str) -> dict[str, Any]:
+    """
+    Return what deletes one leaf of a document.
+    """
+    return {"_id": storage_id, "_rev": rev, "_deleted": True}
+
+
+def remove_branches(
+    client: Client, storage_id: str, revs: list[str], deadline: Deadline | None = None
+) -> None:
     """
     Delete losing leaves whose content is in the winning one. What moved on meanwhile stays.
 
-    It may fail: what is left is merged and removed another time.
+    deadline: None for a command, which waits.
     """
-    stubs = [{"_id": storage_id, "_rev": rev, "_deleted": True} for rev in revs]
+    for portion in portions(revs, BRANCHES_AT_ONCE):
+        stubs = [stub(storage_id, rev) for rev in portion]
+        client.bulk_docs(stubs, deadline, patient=deadline is None)
+
+
+def try_to_remove_branches(
+    client: Client, storage_id: str, revs: list[str], deadline: Deadline
+) -> None:
+    """
+    See `remove_branches`. It may fail: what is left is merged and removed another time.
+    """
     try:
-        client.bulk_docs(stubs)
+        remove_branches(client, storage_id, revs, deadline)
     except StoreError as error:
         logger.debug("Losing branches of a session stay for now: %s", error)

@@ -1,6 +1,6 @@
 """
-couchdb3 with its traps mended: time-outs that hold, ids that are escaped, keys that are JSON,
-logins that are renewed, and a handful of errors.
+couchdb3 with its traps mended: ids that are escaped, keys that are JSON, answers that are looked
+at, and a handful of errors.
 
 Nothing else in the package calls couchdb3. Every method raises `StoreUnavailable` (no answer, or
 not one to work with), `StoreMisconfigured` (the server refuses us), `RecordTooLarge`, or one of
@@ -10,38 +10,38 @@ the outcomes in `errors`, which callers act upon.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-import httpx
-from couchdb3.exceptions import PreconditionFailedError, UnauthorizedError
-from couchdb3.sync import Database, Server
+from couchdb3.exceptions import PreconditionFailedError
 
-from ...secret import without_frames
+from ...exceptions import StoreError
+from ..deadline import Deadline
+from .answers import document_of, leaves_of, list_of, object_of, rev_of, rows_of
 from .errors import (
+    AnswerUnexpected,
     DatabaseMissing,
     DesignMissing,
     DesignReplaced,
     DocumentMissing,
     LoginRefused,
+    RequestFailed,
     RequestRefused,
     RevisionConflict,
     RightMissing,
     translated,
 )
-from .node import COOKIE
-from .transport import HTTPSession
+from .requester import Requester
 
 __all__ = [
+    "AnswerUnexpected",
     "Client",
     "DatabaseMissing",
     "DesignMissing",
     "DocumentMissing",
     "LoginRefused",
+    "RequestFailed",
     "RequestRefused",
     "RevisionConflict",
     "RightMissing",
@@ -50,10 +50,12 @@ __all__ = [
 
 VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
 
-# Seconds for a view, whose index may have to catch up first. Commands wait; requests never ask.
-VIEW_TIMEOUT = 600.0
+# How many revisions are named in one URL: CouchDB takes 8 KB.
+REVS_IN_URL = 40
 # How often a view is read whose design document is being replaced.
 MAX_TRIES = 5
+
+T = TypeVar("T")
 
 
 class Stored(NamedTuple):
@@ -67,77 +69,66 @@ class Stored(NamedTuple):
     certain: bool
 
 
-class Client:
+class Client(Requester):
     """
-    One database on one server or cluster.
+    What we ask CouchDB. Where a method takes a deadline, it is that of the operation of the store
+    which the request is a part of; without one, the request is one.
     """
 
-    def __init__(self, server: Server, database: str) -> None:
-        self.name = database
-        self._server = server
-        has_credentials = bool(server._user and server._password)
-        self._renews_cookie = server.auth_method == "cookie" and has_credentials
-        self._login = threading.Lock()
-        self._database = Database(
-            database,
-            url="http://localhost",
-            # Without credentials couchdb3 would log in as null.
-            auth_method=server.auth_method if has_credentials else "basic",
-            session=server.session,
-            timeout=server.timeout,
-        )
-        # Not as arguments, which a report of an error would show.
-        for attribute in ("scheme", "host", "port", "_user", "_password", "_auth"):
-            setattr(self._database, attribute, getattr(server, attribute))
-        if ":" in str(server.host) and not str(server.host).startswith("["):
-            self._database.host = f"[{server.host}]"
-        quoted = quote(database, safe="")
-        self._database.root = f"{server.root}/{quoted}" if server.root else quoted
-        if not has_credentials and isinstance(server.session, httpx.Client):
-            # couchdb3 would switch off the authentication that the session brings.
-            self._database._auth = httpx.USE_CLIENT_DEFAULT
-        if isinstance(server.session, HTTPSession):
-            self.place = f"{server.session.nodes[0].name}/{quoted}"
-        else:
-            self.place = str(self._database.url)
-
-    def get(self, doc_id: str, **query: Any) -> dict[str, Any]:
+    def get(self, doc_id: str, deadline: Deadline | None = None, **query: Any) -> dict[str, Any]:
         """
         Return a document.
         """
         with translated(self.place):
-            return _object(self._request("GET", _escape(doc_id), query=query))
+            return document_of(
+                self.request("GET", _escape(doc_id), query=query, deadline=deadline), doc_id
+            )
 
-    def get_unless(self, doc_id: str, rev: str) -> dict[str, Any] | None:
+    def get_unless(
+        self, doc_id: str, rev: str, deadline: Deadline | None = None
+    ) -> dict[str, Any] | None:
         """
         Return a document, or None if its winning revision is still `rev`.
         """
         with translated(self.place):
-            reply = self._request("GET", _escape(doc_id), headers={"If-None-Match": f'"{rev}"'})
-            return None if reply.status_code == 304 else _object(reply)
-
-    def leaves(self, doc_id: str, revs: Sequence[str]) -> list[dict[str, Any]]:
-        """
-        Return those of a document's revisions that are there and not deleted.
-        """
-        with translated(self.place):
-            reply = self._request(
-                "GET", _escape(doc_id), query={"open_revs": json.dumps(list(revs))}
+            reply = self.request(
+                "GET",
+                _escape(doc_id),
+                headers={"If-None-Match": f'"{rev}"'},
+                deadline=deadline,
             )
-            found = [entry["ok"] for entry in reply.json() if "ok" in entry]
-            return [document for document in found if not document.get("_deleted")]
+            return None if reply.status_code == 304 else document_of(reply, doc_id)
 
-    def put(self, document: dict[str, Any]) -> Stored:
+    def leaves(
+        self, doc_id: str, revs: Sequence[str], deadline: Deadline | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """
+        Yield those of a document's revisions that are there and not deleted.
+
+        They are named in a URL, which may be only so long: so a portion at a time.
+        """
+        for portion in portions(revs, REVS_IN_URL):
+            with translated(self.place):
+                query = {"open_revs": json.dumps(portion)}
+                reply = self.request("GET", _escape(doc_id), query=query, deadline=deadline)
+                found = leaves_of(reply, doc_id, portion)
+            yield from found
+
+    def put(self, document: dict[str, Any], deadline: Deadline | None = None) -> Stored:
         """
         Store a document by the revision under `_rev`, or as a new one.
         """
-        with translated(self.place, document):
-            reply = self._request("PUT", _escape(document["_id"]), body=document)
-            return Stored(str(_object(reply)["rev"]), reply.status_code != 202)
+        with translated(self.place, document, may_conflict=True):
+            path = _escape(document["_id"])
+            reply = self.request("PUT", path, body=document, deadline=deadline)
+            return Stored(rev_of(reply, document["_id"]), reply.status_code != 202)
 
-    def view(self, design: str, view: str, **query: Any) -> list[dict[str, Any]]:
+    def view(
+        self, design: str, view: str, deadline: Deadline | None = None, **query: Any
+    ) -> list[dict[str, Any]]:
         """
-        Return the rows of a view. Keys in `query` are Python values.
+        Return the rows of a view, whose index may have to catch up first. Keys in `query` are
+        Python values.
         """
         encoded = {
             name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
@@ -147,7 +138,7 @@ class Client:
             try:
                 with translated(self.place):
                     return self._rows(
-                        self._request("GET", path, query=encoded, timeout=VIEW_TIMEOUT)
+                        self.request("GET", path, query=encoded, deadline=deadline, patient=True)
                     )
             except DesignReplaced:
                 if not left:
@@ -158,7 +149,7 @@ class Client:
 
     def _rows(self, reply: Any) -> list[dict[str, Any]]:
         try:
-            return list(_object(reply)["rows"])
+            return rows_of(reply)
         except ValueError as error:
             # What CouchDB has sent of an answer by the time of an error, it cannot take back.
             raise DesignReplaced(f"An answer of CouchDB at {self.place} broke off.") from error
@@ -168,40 +159,45 @@ class Client:
         Remove revisions for good. Returns those that were removed.
         """
         with translated(self.place):
-            reply = self._request("POST", "_purge", body=revisions, timeout=VIEW_TIMEOUT)
-            return dict(_object(reply)["purged"])
+            reply = self.request("POST", "_purge", body=revisions, patient=True)
+            return dict(object_of(reply)["purged"])
 
     def bulk_docs(
-        self, documents: list[dict[str, Any]], *, new_edits: bool = True
+        self,
+        documents: list[dict[str, Any]],
+        deadline: Deadline | None = None,
+        *,
+        new_edits: bool = True,
+        patient: bool = False,
     ) -> list[dict[str, Any]]:
         """
         Store many documents at once. Each answer has either `rev` or `error`.
 
         new_edits: if False, the revisions are taken as they are, as replication does it.
+        patient: whether it may take long.
         """
         body: dict[str, Any] = {"docs": documents}
         if not new_edits:
             body["new_edits"] = False
         with translated(self.place):
-            answers = self._request("POST", "_bulk_docs", body=body).json()
-            if not isinstance(answers, list):
-                raise ValueError("not a JSON array")
-            return answers
+            return list_of(
+                self.request("POST", "_bulk_docs", body=body, deadline=deadline, patient=patient)
+            )
 
     def delete(self, doc_id: str, rev: str) -> None:
         """
         Delete a document by its revision.
         """
-        with translated(self.place):
-            self._request("DELETE", _escape(doc_id), query={"rev": rev})
+        with translated(self.place, may_conflict=True):
+            self.request("DELETE", _escape(doc_id), query={"rev": rev})
 
     def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
         """
         Copy one revision of a document to another id, over the revision `over`, if there is one.
         """
         destination = _escape(to) + (f"?rev={over}" if over else "")
-        with translated(self.place):
-            self._request(
+        with translated(self.place, may_conflict=True):
+            self.request(
                 "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
             )
 
@@ -211,7 +207,7 @@ class Client:
         """
         query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
         with translated(self.place):
-            rows = _object(self._request("GET", "_all_docs", query=query))["rows"]
+            rows = rows_of(self.request("GET", "_all_docs", query=query))
             return [row["doc"] for row in rows]
 
     def view_info(self, design: str) -> dict[str, Any]:
@@ -220,7 +216,7 @@ class Client:
         """
         try:
             with translated(self.place):
-                return _object(self._request("GET", f"_design/{quote(design, safe='')}/_info"))
+                return object_of(self.request("GET", f"_design/{quote(design, safe='')}/_info"))
         except DocumentMissing as error:
             raise DesignMissing(f"{design}: {error}") from error
 
@@ -229,7 +225,7 @@ class Client:
         Remove the indexes that no design document has any longer.
         """
         with translated(self.place):
-            self._request("POST", "_view_cleanup", body={}, timeout=VIEW_TIMEOUT)
+            self.request("POST", "_view_cleanup", body={}, patient=True)
 
     def active_tasks(self) -> list[dict[str, Any]]:
         """
@@ -237,17 +233,31 @@ class Client:
         """
         with translated(self.place):
             root = self._server.root or ""
-            tasks = self._request("GET", "_active_tasks", root=root).json()
-            if not isinstance(tasks, list):
-                raise ValueError("not a JSON array")
-            return tasks
+            return list_of(self.request("GET", "_active_tasks", root=root))
 
     def info(self) -> dict[str, Any]:
         """
         Return the counts and sizes of the database.
         """
         with translated(self.place):
-            return _object(self._request("GET", None))
+            return object_of(self.request("GET", None))
+
+    def is_welcome(self, deadline: Deadline | None = None) -> bool:
+        """
+        Whether the server's address is that of a CouchDB, which says "Welcome" there.
+
+        True if it says neither that nor anything else that only a wrong address would.
+        """
+        try:
+            with translated(self.place):
+                root = self._server.root or ""
+                said = object_of(self.request("GET", None, root=root, deadline=deadline))
+        except (DatabaseMissing, DocumentMissing):
+            # The address is that of a database, as CouchDB sees it, or of something in one.
+            return False
+        except StoreError:
+            return True
+        return any(str(value).startswith("Welcome") for value in said.values())
 
     def create_database(self) -> bool:
         """
@@ -255,7 +265,7 @@ class Client:
         """
         with translated(self.place):
             try:
-                self._request("PUT", None)
+                self.request("PUT", None)
             except PreconditionFailedError:
                 return False
             return True
@@ -265,80 +275,14 @@ class Client:
         Return who may use the database.
         """
         with translated(self.place):
-            return _object(self._request("GET", "_security"))
+            return object_of(self.request("GET", "_security"))
 
     def put_security(self, security: dict[str, Any]) -> None:
         """
         Say who may use the database: the whole object, since CouchDB knows no change of a part.
         """
         with translated(self.place):
-            self._request("PUT", "_security", body=security)
-
-    def status(self) -> list[dict[str, Any]]:
-        """
-        Tell how each node is doing, as this process sees it; nothing of a client of one's own.
-        """
-        if not isinstance(self._server.session, HTTPSession):
-            return []
-        return [
-            {"store": "couchdb", "server": node.name, **asdict(node.health.status())}
-            for node in self._server.session.nodes
-        ]
-
-    def close(self) -> None:
-        """
-        Close all connections, unless somebody else made them.
-        """
-        if isinstance(self._server.session, HTTPSession):
-            self._server.session.close()
-
-    def _request(
-        self,
-        method: str,
-        resource: str | None,
-        *,
-        body: Any = None,
-        query: Any = None,
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-        root: str | None = None,
-    ) -> Any:
-        def ask() -> Any:
-            # The time-out has to be given with each request: couchdb3's GET and DELETE ignore the
-            # one it was constructed with.
-            call = partial(
-                self._database._request,
-                method=method,
-                resource=resource,
-                body=body,
-                query_kwargs=query,
-                timeout=timeout or self._server.timeout,
-                root=root,
-                **({"headers": headers} if headers else {}),
-            )
-            # Where couchdb3 or httpx logs in, user and password stand in their variables.
-            ours = isinstance(self._server.session, HTTPSession)
-            return call() if ours else without_frames(call)
-
-        if not self._renews_cookie:
-            return ask()
-        cookie = self._cookie()
-        try:
-            return ask()
-        except UnauthorizedError:
-            self._log_in_again(cookie)
-            return ask()
-
-    def _cookie(self) -> str | None:
-        cookies = self._server.session.cookies.jar
-        return next((cookie.value for cookie in cookies if cookie.name == COOKIE), None)
-
-    def _log_in_again(self, expired: str | None) -> None:
-        with self._login:
-            # Unless another thread was faster.
-            if self._cookie() == expired:
-                self._server.session.cookies.clear()
-                without_frames(self._database._renew_auth_token)
+            self.request("PUT", "_security", body=security)
 
 
 def _escape(doc_id: str) -> str:
@@ -347,8 +291,9 @@ def _escape(doc_id: str) -> str:
     return quote(doc_id, safe="")
 
 
-def _object(reply: Any) -> dict[str, Any]:
-    body = reply.json()
-    if not isinstance(body, dict):
-        raise ValueError("not a JSON object")
-    return body
+def portions(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """
+    Yield the items, so many at a time.
+    """
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

@@ -3,42 +3,33 @@ Garbage collection: removing sessions that expired, live ones and tombstones ali
 together what diverged.
 
 By the revisions that the index showed, so a session that was saved meanwhile is left alone, and
-several hosts may do it at once. Purging takes all leaves of a document, and nothing of it stays;
-where the server cannot purge, or does not let us, documents are deleted, which leaves CouchDB's
-own small stubs. Killed between any two requests, the next run goes on.
+several hosts may do it at once. Killed between any two requests, the next run goes on.
+
+Anybody who may write to the database may write documents that look like sessions. One that cannot
+be worked with is passed over and reported, and keeps no other from being collected; and what does
+not say in so many seconds when it expires, never does.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
-from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import Cleared, Found, Record, Sweep
-from . import documents, tokens
-from .client import Client, DocumentMissing, RequestRefused, RevisionConflict
+from ..base import Cleared, Record, Sweep
+from . import documents
+from .answers import is_whole
+from .branches import Branches
+from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
 from .designs import BY_EXPIRY, CONFLICTED, EXPIRY
+from .removal import Leaves, Removal
+from .reporting import Reporter, is_outage, told
 
-# CouchDB before 3.5.1 takes no more in one _purge.
-SMALL_PURGE = 100
-
-
-class Leaves(NamedTuple):
-    """
-    The ends of a document's branches, the winning one first. gone: those that are deleted.
-    """
-
-    live: list[str]
-    gone: list[str]
-
-    @property
-    def all(self) -> list[str]:
-        """
-        All of them.
-        """
-        return [*self.live, *self.gone]
+# In CouchDB's order null, false and true come before all numbers, strings and all else after them.
+BEFORE_TIMES = {"endkey": 0, "inclusive_end": False}
+AFTER_TIMES = {"startkey": ""}
+# How many documents of those kinds are reported by name.
+MOST_NAMED = 20
 
 
 class OutOfTime(Exception):
@@ -51,7 +42,7 @@ class Collection:
     """
     One run. before: what expired earlier, in seconds since the epoch, is removed.
 
-    found: merges a document that was read with its conflicts.
+    branches: reads those of a document that was read with its conflicts.
     """
 
     def __init__(
@@ -60,18 +51,19 @@ class Collection:
         before: int,
         sweep: Sweep,
         *,
-        found: Callable[[str, dict[str, Any]], Found | None],
+        branches: Callable[[str, dict[str, Any]], Branches],
         as_json: bool,
+        reporter: Reporter,
     ) -> None:
         self._client = client
         self._before = before
         self._sweep = sweep
-        self._found = found
+        self._branches = branches
         self._as_json = as_json
-        self._may_purge = True
-        self._purge_size = sweep.batch_size
+        self._reporter = reporter
         self._deadline = sweep.max_seconds and time.monotonic() + sweep.max_seconds
         self.cleared = Cleared()
+        self._removal = Removal(client, sweep.batch_size, self.cleared, self._pass_over)
 
     def run(self) -> Cleared:
         """
@@ -86,52 +78,101 @@ class Collection:
             self._merge_conflicted()
             for batch in self._expired():
                 self.cleared.seen += len(batch)
-                self._remove(batch)
+                if batch:
+                    self._removal.remove(batch)
                 if self._sweep.progress:
                     self._sweep.progress(self.cleared)
                 self._check_time()
+            self._report_without_expiry()
         except OutOfTime:
             pass
         return self.cleared
 
-    def _count(self) -> int:
-        rows = self._client.view(EXPIRY, BY_EXPIRY, endkey=self._before, inclusive_end=False)
+    @property
+    def _range(self) -> dict[str, Any]:
+        return {"startkey": 0, "endkey": self._before, "inclusive_end": False}
+
+    def _count(self, **query: Any) -> int:
+        rows = self._client.view(EXPIRY, BY_EXPIRY, **(query or self._range))
         total = int(rows[0]["value"]) if rows else 0
-        return total if self._sweep.limit is None else min(total, self._sweep.limit)
+        return total if query or self._sweep.limit is None else min(total, self._sweep.limit)
+
+    def _left(self) -> int | None:
+        return None if self._sweep.limit is None else self._sweep.limit - self.cleared.seen
 
     def _check_time(self) -> None:
         if self._deadline and time.monotonic() > self._deadline:
             raise OutOfTime
 
+    def _pass_over(self, doc_id: str, why: object) -> None:
+        self.cleared.passed_over += 1
+        self._reporter.pass_over(doc_id, why)
+
     def _pages(self, view: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
         """
-        Yield a view's rows, a batch at a time, never a row twice.
+        Yield a view's rows, a batch at a time, never a row twice, until so many were removed as
+        there may be.
         """
-        left = self._sweep.limit
-        after: dict[str, Any] = {}
-        while left is None or left > 0:
+        # Of the last key.
+        seen: set[str] = set()
+        skip = 0
+        while (left := self._left()) is None or left > 0:
             size = self._sweep.batch_size if left is None else min(left, self._sweep.batch_size)
-            rows = self._client.view(EXPIRY, view, limit=size, **query, **after)
+            rows = self._client.view(EXPIRY, view, limit=size, skip=skip, **query)
             if not rows:
                 return
-            yield rows
-            left = None if left is None else left - len(rows)
             last = rows[-1]
+            if fresh := [row for row in rows if row["id"] not in seen]:
+                skip = 0
+                yield fresh
+            else:
+                # To a server that knows no startkey_docid.
+                skip += len(rows)
+            if last["key"] != query.get("startkey"):
+                seen.clear()
+            seen.update(row["id"] for row in rows if row["key"] == last["key"])
             # The row itself is most likely gone by then; if not, it is skipped.
-            after = {"startkey": last["key"], "startkey_docid": last["id"] + "\u0000"}
+            query |= {"startkey": last["key"], "startkey_docid": last["id"] + "\u0000"}
 
     def _expired(self) -> Iterator[dict[str, Leaves]]:
-        query = {"endkey": self._before, "inclusive_end": False, "reduce": False}
-        for rows in self._pages(BY_EXPIRY, **query):
-            yield {row["id"]: Leaves(*row["value"]) for row in rows}
+        for rows in self._pages(BY_EXPIRY, **self._range, reduce=False):
+            batch = {}
+            for row in rows:
+                if not is_whole(row["key"]):
+                    self._pass_over(row["id"], "it says nothing usable of its expiry.")
+                elif (leaves := _leaves(row["value"])) is None:
+                    self._pass_over(row["id"], "the index shows no revisions of it.")
+                else:
+                    batch[row["id"]] = leaves
+            yield batch
+
+    def _report_without_expiry(self) -> None:
+        """
+        Report what may be another application's: nothing of it is ever removed.
+        """
+        for kinds in (BEFORE_TIMES, AFTER_TIMES):
+            count = self._count(**kinds)
+            if not count:
+                continue
+            rows = self._client.view(EXPIRY, BY_EXPIRY, limit=MOST_NAMED, reduce=False, **kinds)
+            for row in rows:
+                self._reporter.pass_over(row["id"], "it says nothing usable of its expiry.")
+            self.cleared.passed_over += count
 
     def _merge_conflicted(self) -> None:
         for rows in self._pages(CONFLICTED):
             for row in rows:
-                self._merge(row["id"], row["value"])
+                try:
+                    self._merge(row["id"], row["value"])
+                except (DatabaseMissing, DesignMissing):
+                    raise
+                except Exception as error:
+                    if is_outage(error):
+                        raise
+                    self._pass_over(row["id"], told(error))
                 self._check_time()
 
-    def _merge(self, storage_id: str, gone: list[str]) -> None:
+    def _merge(self, storage_id: str, gone: Any) -> None:
         try:
             document = self._client.get(storage_id, conflicts=True)
         except DocumentMissing:
@@ -139,25 +180,26 @@ class Collection:
         losing = document.get("_conflicts", [])
         if not losing:
             return
-        found = self._found(storage_id, document)
-        if (found.record.expires_at if found else self._latest(document)) < self._before:
+        branches = self._branches(storage_id, document)
+        if not branches.left and all(self._is_past(at) for at in branches.expiries):
             self.cleared.seen += 1
-            self._remove({storage_id: Leaves([document["_rev"], *losing], gone)})
-        elif found:
-            rev, losers = tokens.split(found.token)
-            if losers and self._write(storage_id, found.record, rev):
-                self._remove_branches(storage_id, losers)
-                self.cleared.merged += 1
+            live = [document["_rev"], *losing]
+            self._removal.remove({storage_id: _leaves([live, gone]) or Leaves(live, [])})
+            return
+        if branches.record and branches.seen:
+            if not self._write(storage_id, branches.record, branches.winner):
+                return
+            self._removal.remove_branches(storage_id, branches.seen)
+            self.cleared.merged += 1
+        if branches.unread:
+            self._pass_over(storage_id, f"{branches.unread} of its branches cannot be read.")
+        elif branches.left:
+            self._pass_over(storage_id, f"{branches.left} branches are left for the next run.")
 
-    def _latest(self, document: dict[str, Any]) -> float:
-        """
-        Return when the last of some branches expires that cannot be decoded.
-        """
-        leaves = [document, *self._client.leaves(document["_id"], document["_conflicts"])]
-        times = [leaf.get("expires_at") for leaf in leaves]
-        return max(at if isinstance(at, int) else inf for at in times)
+    def _is_past(self, expires_at: Any) -> bool:
+        return is_whole(expires_at) and expires_at < self._before
 
-    def _write(self, storage_id: str, record: Record, rev: str | None) -> bool:
+    def _write(self, storage_id: str, record: Record, rev: str) -> bool:
         merged = documents.to_document(storage_id, record, rev, as_json=self._as_json)
         try:
             return self._client.put(merged).certain
@@ -165,59 +207,12 @@ class Collection:
             # Whoever saved it has seen the branches, or the next run will.
             return False
 
-    def _remove_branches(self, storage_id: str, losers: list[str]) -> None:
-        if not self._purged({storage_id: Leaves(losers, [])}):
-            self._client.bulk_docs([_stub(storage_id, rev) for rev in losers])
 
-    def _remove(self, batch: dict[str, Leaves]) -> None:
-        purged = self._purged(batch)
-        self.cleared.purged += len(purged)
-        if self._may_purge:
-            self.cleared.skipped += len(batch) - len(purged)
-        else:
-            self._delete({key: leaves for key, leaves in batch.items() if key not in purged})
-
-    def _purged(self, batch: dict[str, Leaves]) -> set[str]:
-        """
-        Purge, and return the ids of those that are gone. Notes if the server does not let us.
-        """
-        gone: set[str] = set()
-        todo = list(batch)
-        while todo and self._may_purge:
-            chunk = todo[: self._purge_size]
-            try:
-                answer = self._client.purge({key: batch[key].all for key in chunk})
-            except RequestRefused as error:
-                if len(chunk) > SMALL_PURGE:
-                    self._purge_size = SMALL_PURGE
-                else:
-                    self._give_up_purging(f"the server cannot purge ({error})")
-            except StoreMisconfigured:
-                self._give_up_purging("purging is a server admin's right; set ADMIN_URL")
-            else:
-                gone |= {key for key in chunk if batch[key].live[0] in answer.get(key, ())}
-                del todo[: len(chunk)]
-        return gone
-
-    def _give_up_purging(self, why: str) -> None:
-        self._may_purge = False
-        self.cleared.no_purge = why
-
-    def _delete(self, batch: dict[str, Leaves]) -> None:
-        # The losing ones first: the winner may be the tombstone that keeps them from coming back.
-        losers = [(key, rev) for key, leaves in batch.items() for rev in leaves.live[1:]]
-        if losers:
-            self._client.bulk_docs([_stub(key, rev) for key, rev in losers])
-        for answer in self._client.bulk_docs(
-            [_stub(key, leaves.live[0]) for key, leaves in batch.items()]
-        ):
-            if "error" not in answer:
-                self.cleared.deleted += 1
-            elif answer["error"] == "conflict":
-                self.cleared.skipped += 1
-            else:
-                raise StoreUnavailable("CouchDB could not delete expired sessions.")
-
-
-def _stub(storage_id: str, rev: str) -> dict[str, Any]:
-    return {"_id": storage_id, "_rev": rev, "_deleted": True}
+def _leaves(value: Any) -> Leaves | None:
+    """
+    Return what a row of the index says, None if it does not look like that.
+    """
+    match value:
+        case [[str(), *_] as live, list(gone)] if all(isinstance(one, str) for one in live + gone):
+            return Leaves(live, gone)
+    return None

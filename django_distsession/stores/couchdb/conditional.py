@@ -34,6 +34,7 @@ from typing import Any
 
 from ...exceptions import StoreUnavailable
 from ..base import Found, Record
+from ..deadline import Deadline
 from . import documents, tokens
 from .client import Client
 from .recent import Known, Recent
@@ -85,7 +86,7 @@ class ConditionalReads:
             self.recent.put(storage_id, Known(found, before.checked_at))
 
 
-def outrank(client: Client, storage_id: str, tombstone: Record) -> None:
+def outrank(client: Client, storage_id: str, tombstone: Record, deadline: Deadline) -> None:
     """
     Write the end of a session so that it wins over every branch. May be repeated.
     """
@@ -95,5 +96,5 @@ def outrank(client: Client, storage_id: str, tombstone: Record) -> None:
     digest = hashlib.blake2b(dump(document), digest_size=16).hexdigest()
     document["_rev"] = f"{OUTRANKING}-{digest}"
     document["_revisions"] = {"start": OUTRANKING, "ids": [digest]}
-    if any("error" in answer for answer in client.bulk_docs([document], new_edits=False)):
+    if any("error" in answer for answer in client.bulk_docs([document], deadline, new_edits=False)):
         raise StoreUnavailable(f"CouchDB at {client.place} did not take the end of a session.")

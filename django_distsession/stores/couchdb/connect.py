@@ -40,12 +40,14 @@ def connect(
         Node(
             address,
             pool_size=pool_size,
+            time_out=timeout,
             retry_after=retry_after,
+            by_cookie=auth == "cookie",
             tls=tls if address.scheme == "https" else None,
         )
         for address in addresses
     ]
     # couchdb3 does not take an IPv6 address, a path or an encoded password; our nodes do.
     base = "http://couchdb"
-    session = HTTPSession(nodes, base=base, timeout=timeout, auth=auth)
+    session = HTTPSession(nodes, base=base, timeout=timeout)
     return Server(base, auth_method="basic", session=session, timeout=timeout)

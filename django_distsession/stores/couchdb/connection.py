@@ -13,11 +13,11 @@ import io
 import select
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..deadline import Deadline
+from ..dialing import dial
 from .response import Response
 
 # What can go wrong with a connection. A time-out is an OSError too.
@@ -50,16 +50,13 @@ class _TimedSocket:
     What `http.client` uses of a socket, with a deadline.
     """
 
-    def __init__(self, raw: socket.socket) -> None:
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
         self.raw = raw
-        self.deadline = 0.0
+        self.deadline = deadline
         self._unsent: list[bytes] = []
 
     def timed(self) -> socket.socket:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self.raw.settimeout(left)
+        self.raw.settimeout(self.deadline.require())
         return self.raw
 
     def sendall(self, data: bytes) -> None:
@@ -85,16 +82,35 @@ class Connection:
     For one thread at a time. After any failure it is to be closed, not used again.
     """
 
+    # Kept for the pool.
     place: object = None
 
-    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
+    # An interrupted constructor leaves these.
+    _http: Any = None
+    _socket: _TimedSocket | None = None
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
         self._http = (
             http.client.HTTPConnection(host, port)
             if tls is None
             else http.client.HTTPSConnection(host, port, context=tls)
         )
         self._http.response_class = Response
-        self._socket: _TimedSocket | None = None
+
+    def open(self, deadline: Deadline) -> None:
+        """
+        Connect.
+        """
+        raw = dial(self._http.host, self._http.port, deadline)
+        try:
+            if self._tls is not None:
+                raw.settimeout(deadline.require())
+                raw = self._tls.wrap_socket(raw, server_hostname=self._http.host)
+        except BaseException:
+            raw.close()
+            raise
+        self._socket = self._http.sock = _TimedSocket(raw, deadline)
 
     def exchange(
         self,
@@ -102,13 +118,14 @@ class Connection:
         target: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        timeout: float,
+        deadline: Deadline,
     ) -> Reply:
         """
-        Send a request and read the whole reply, within `timeout` seconds.
+        Send a request on an open connection and read the whole reply.
         """
-        deadline = time.monotonic() + timeout
-        timed = self._socket or self._connect(timeout)
+        timed = self._socket
+        if timed is None:
+            raise http.client.NotConnected
         timed.deadline = deadline
         try:
             self._http.request(method, target, body, headers)
@@ -122,15 +139,9 @@ class Connection:
             return reply
         return self._receive()
 
-    def _connect(self, timeout: float) -> _TimedSocket:
-        self._http.timeout = timeout
-        self._http.connect()
-        self._socket = self._http.sock = _TimedSocket(self._http.sock)
-        return self._socket
-
     def _receive(self) -> Reply:
         response = self._http.getresponse()
-        reply = Reply(response.status, response.headers, response.read())
+        reply = Reply(response.status, response.headers, response.read_body())
         if self._http.sock is None:
             # The server said that it will close the connection.
             self.close()
@@ -139,11 +150,6 @@ class Connection:
     def __del__(self) -> None:
         # Nobody uses it any more, in a forked child for instance.
         self.close()
-
-    def open(self, deadline: Deadline) -> None:
-        """
-        Do nothing: it connects for its first request, whose deadline covers that too.
-        """
 
     @property
     def is_fresh(self) -> bool:
@@ -156,7 +162,8 @@ class Connection:
         """
         Close the connection.
         """
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
         if self._socket is not None:
             self._socket.raw.close()
         self._socket = None

@@ -23,6 +23,8 @@ from couchdb3.exceptions import (
 
 from ...exceptions import RecordTooLarge, StoreError, StoreMisconfigured, StoreUnavailable
 from .connection import FAILURES
+from .node import NOT_FIT
+from .response import AnswerTooLarge
 from .transport import dump
 
 REDIRECTS = range(300, 400)
@@ -58,9 +60,28 @@ class RevisionConflict(StoreError):
     """
 
 
-class RequestRefused(StoreError):
+class RequestFailed(StoreUnavailable):
+    """
+    The server answered, and failed at this request. At others it need not: what it was asked for
+    may be one document that it cannot store or show.
+    """
+
+
+class RequestRefused(RequestFailed):
     """
     The server does not take such a request: something that it cannot do.
+    """
+
+
+class AnswerUnexpected(StoreUnavailable):
+    """
+    The answer is none that CouchDB gives to such a request.
+    """
+
+
+class AnswerMismatch(Exception):
+    """
+    An answer that no CouchDB gives to what it was asked: a gateway's, or one to another request.
     """
 
 
@@ -77,18 +98,21 @@ class RightMissing(StoreMisconfigured):
 
 
 @contextmanager
-def translated(place: str, document: Any = None) -> Iterator[None]:
+def translated(place: str, document: Any = None, *, may_conflict: bool = False) -> Iterator[None]:
     """
     Turn whatever comes of one request into an error of ours, none of which tells a password, a
     session's contents or its id.
 
     place: the database's address, without credentials. document: what is sent, if large.
+    may_conflict: whether the request names a revision that others may have replaced.
     """
     try:
         yield
     except NotFoundError as error:
         raise _not_found(place, error) from error
     except ConflictError as error:
+        if not may_conflict:
+            raise RequestFailed(_unusable(place, reason(error))) from error
         raise RevisionConflict("The document has another revision.") from error
     except RequestEntityTooLargeError as error:
         raise RecordTooLarge(len(dump(document)), None, f"CouchDB at {place}") from error
@@ -105,26 +129,38 @@ def translated(place: str, document: Any = None) -> Iterator[None]:
             "ADMIN_URL."
         ) from error
     except (BadRequestError, MethodNotAllowedError) as error:
-        raise RequestRefused(reason(error)) from error
+        raise RequestRefused(f"CouchDB at {place} refuses a request ({reason(error)}).") from error
     except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-        if status == 501:
-            raise RequestRefused(str(error)) from error
-        if status in REDIRECTS:
-            raise _unusable(
-                place, f"{error}, a redirect; URL has to name CouchDB itself"
-            ) from error
-        raise _unusable(place, str(error)) from error
+        raise _by_status(place, error) from error
     except CouchDBError as error:
-        raise _unusable(place, reason(error)) from error
+        # Such as a 500. A document that CouchDB's own JSON cannot hold is answered so, too.
+        raise RequestFailed(_unusable(place, reason(error))) from error
     except (*FAILURES, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _unusable(place, type(error).__name__) from error
+        raise StoreUnavailable(_unusable(place, type(error).__name__)) from error
+    except AnswerTooLarge as error:
+        raise RequestFailed(_unusable(place, str(error))) from error
+    except RecursionError as error:
+        raise RequestFailed(_unusable(place, "JSON that is nested too deeply")) from error
+    except AnswerMismatch as error:
+        raise AnswerUnexpected(_unusable(place, str(error))) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise _unusable(place, "not the JSON that CouchDB sends") from error
+        raise AnswerUnexpected(_unusable(place, "not the JSON that CouchDB sends")) from error
 
 
-def _unusable(place: str, said: str) -> StoreUnavailable:
-    return StoreUnavailable(f"CouchDB at {place} gives no usable answer ({said}).")
+def _by_status(place: str, error: httpx.HTTPStatusError) -> StoreUnavailable:
+    status = error.response.status_code
+    if status == 501:
+        return RequestRefused(f"CouchDB at {place} refuses a request ({error}).")
+    if status in REDIRECTS:
+        return StoreUnavailable(
+            _unusable(place, f"{error}, a redirect; URL has to name CouchDB itself")
+        )
+    kind = RequestFailed if status >= 500 and status not in NOT_FIT else StoreUnavailable
+    return kind(_unusable(place, str(error)))
+
+
+def _unusable(place: str, said: str) -> str:
+    return f"CouchDB at {place} gives no usable answer ({said})."
 
 
 def reason(error: Exception) -> str:
@@ -135,7 +171,7 @@ def reason(error: Exception) -> str:
     try:
         body = json.loads(str(error))
         return f"{body['error']}: {body['reason']}"[:200].rstrip(".")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return type(error).__name__
 
 
@@ -151,4 +187,4 @@ def _not_found(place: str, error: NotFoundError) -> StoreError:
     if said.startswith(("not_found: missing", "not_found: ddoc ")):
         # "missing_named_view", "missing json key ...", "ddoc ... has no view named ..."
         return DocumentMissing(said)
-    return _unusable(place, said)
+    return StoreUnavailable(_unusable(place, said))

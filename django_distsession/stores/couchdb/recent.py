@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
+from .. import forking
 from ..base import Found
 
 # What a record takes beside its payload, roughly.
@@ -25,12 +26,19 @@ class Known(NamedTuple):
 
 class Recent:
     """
-    Holds the records used last: at most so many, and at most so many bytes. Safe between threads.
+    Holds the records used last: at most so many, and at most so many bytes. Safe between threads
+    and across `fork`.
     """
 
     def __init__(self, entries: int, size: int) -> None:
         self._entries = entries
         self._size = size
+        forking.begin(self)
+
+    def start_anew(self) -> None:
+        """
+        Remember nothing: another thread may have been changing it when the process forked.
+        """
         self._used = 0
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._lock = threading.Lock()

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ...exceptions import StoreMisconfigured, StoreUnavailable
+from ...exceptions import StoreError, StoreMisconfigured, StoreUnavailable
+from ..deadline import Deadline
 from .client import (
     Client,
     DatabaseMissing,
@@ -22,6 +23,7 @@ from .designs import Design, bundled_designs
 from .planning import State, compare
 
 COMMAND = "manage.py migratedesigndocs"
+URL = 'DISTSESSION["COUCHDB"]["URL"]'
 ADMIN_URL = 'DISTSESSION["COUCHDB"]["ADMIN_URL"]'
 
 
@@ -71,6 +73,7 @@ class SetUp:
         """
         Create the database if it is missing, and let the user of the request path in.
         """
+        check_address(self.admin, self._setting)
         if not self.exists():
             self._create_database()
         if self._member:
@@ -159,7 +162,26 @@ class SetUp:
 
     @property
     def _setting(self) -> str:
-        return ADMIN_URL if self._member else 'DISTSESSION["COUCHDB"]["URL"]'
+        return ADMIN_URL if self._member else URL
+
+
+def check_address(
+    client: Client,
+    setting: str,
+    deadline: Deadline | None = None,
+    because: StoreError | None = None,
+) -> None:
+    """
+    Ask for CouchDB's welcome. `StoreMisconfigured` if there is none at the address.
+
+    setting: what names the address. because: what made somebody ask.
+    """
+    if not client.is_welcome(deadline):
+        raise StoreMisconfigured(
+            f"There is no CouchDB at {client.place.rpartition('/')[0]}, which {setting} names: it "
+            "does not say Welcome. Write the address of the server alone, and the name of the "
+            'database in DISTSESSION["COUCHDB"]["DATABASE"].'
+        ) from because
 
 
 def admitting(member: str) -> dict[str, Any]:

@@ -25,17 +25,24 @@ from ..base import (
     Token,
     UserSession,
 )
+from ..deadline import Deadline
 from . import documents, tokens, users
-from .branches import merge_branches, remove_branches
-from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
+from .branches import Branches, merge_branches, read_branches, try_to_remove_branches
+from .client import (
+    AnswerUnexpected,
+    Client,
+    DatabaseMissing,
+    DesignMissing,
+    DocumentMissing,
+    RevisionConflict,
+)
 from .collection import Collection
 from .conditional import ConditionalReads, outrank
-from .setup import COMMAND, SetUp
+from .ending import end
+from .reporting import Reporter
+from .setup import COMMAND, URL, SetUp, check_address
 
 T = TypeVar("T")
-
-# How often a write that needs no particular revision is tried against others.
-MAX_TRIES = 10
 
 
 class CouchDBStore(DurableStore):
@@ -45,6 +52,8 @@ class CouchDBStore(DurableStore):
     merge: brings the records of diverged branches together.
     as_json: whether payloads are JSON to be kept as such.
     conditional: for reads that transfer only what changed. None: each read transfers the document.
+    hashed: whether storage ids are hashes; if not, they are session keys, which no log gets.
+    index_timeout: seconds that a request waits for an index.
     grace: how long an expired session stays, in seconds, lest a clock that is ahead remove it.
     """
 
@@ -56,6 +65,8 @@ class CouchDBStore(DurableStore):
         merge: Merge,
         as_json: bool = False,
         conditional: ConditionalReads | None = None,
+        hashed: bool = True,
+        index_timeout: float = 10.0,
         grace: int = 300,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +75,8 @@ class CouchDBStore(DurableStore):
         self._merge = merge
         self._as_json = as_json
         self._conditional = conditional
+        self._reporter = Reporter(hashed=hashed)
+        self._index_timeout = index_timeout
         self._grace = grace
         self._clock = clock
 
@@ -71,12 +84,13 @@ class CouchDBStore(DurableStore):
         """
         Read the document: one GET, and one more where there are conflicts.
         """
+        deadline = self._client.deadline()
         known = self._conditional and self._conditional.known(storage_id)
         if not known or not self._conditional:
-            return self._read(storage_id)
+            return self._read(storage_id, deadline)
         rev, _ = tokens.split(known.found.token)
         try:
-            document = self._client.get_unless(storage_id, rev or "")
+            document = self._client.get_unless(storage_id, rev or "", deadline)
         except (DocumentMissing, DatabaseMissing):
             self._conditional.checked(storage_id, None)
             return None
@@ -89,25 +103,34 @@ class CouchDBStore(DurableStore):
         self._conditional.changed(storage_id, found, known)
         return found
 
-    def _read(self, storage_id: str) -> Found | None:
+    def _read(self, storage_id: str, deadline: Deadline) -> Found | None:
         """
         Read all branches.
         """
+
+        def read(deadline: Deadline) -> Found | None:
+            document = self._client.get(storage_id, deadline, conflicts=True)
+            return self._found(storage_id, document, deadline)
+
         try:
-            document = self._ready(lambda: self._client.get(storage_id, conflicts=True))
+            found = self._ready(read, deadline)
         except DocumentMissing:
             found = None
-        else:
-            found = self._found(storage_id, document)
         if self._conditional:
             self._conditional.checked(storage_id, found)
         return found
 
-    def _found(self, storage_id: str, document: dict[str, Any]) -> Found | None:
+    def _found(self, storage_id: str, document: dict[str, Any], deadline: Deadline) -> Found | None:
         if document.get("_conflicts"):
-            return merge_branches(self._client, self._merge, self._record, storage_id, document)
+            return merge_branches(
+                self._client, self._merge, self._record, storage_id, document, deadline
+            )
         record = self._record(document)
         return None if record is None else Found(record, document["_rev"])
+
+    def _branches(self, storage_id: str, document: dict[str, Any]) -> Branches:
+        admin = self._set_up.admin
+        return read_branches(admin, self._merge, self._record, storage_id, document)
 
     def _record(self, document: dict[str, Any]) -> Record | None:
         try:
@@ -120,38 +143,31 @@ class CouchDBStore(DurableStore):
         """
         Store a new document: one PUT.
         """
-        return self._put(storage_id, record, None)
+        return self._put(storage_id, record, None, self._client.deadline())
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
         """
         Store a new revision: one PUT. Where there were conflicts, another request removes them.
         """
-        return self._put(storage_id, record, token)
+        return self._put(storage_id, record, token, self._client.deadline())
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
         Store a tombstone as the next revision: one PUT where the revision is known, else a GET
         first. Where there is no document, there is nothing to end.
+
+        It outlasts whoever saves the session meanwhile; `SessionContended` if it cannot. `TIMEOUT`
+        is for each try.
         """
-        tombstone = Record.tombstone(expires_at)
-        found = None if token else self._read(storage_id)
-        for _ in range(MAX_TRIES):
-            if token is None:
-                if found is None:
-                    return
-                if found.record.ended:
-                    tombstone = found.record
-                    break
-                token = found.token
-            try:
-                self._put(storage_id, tombstone, token)
-                break
-            except Conflict as conflict:
-                found, token = conflict.found, None
-        else:
-            raise StoreUnavailable("A session in CouchDB kept changing while it was being ended.")
-        if self._conditional:
-            outrank(self._client, storage_id, tombstone)
+        client = self._client
+        tombstone = end(
+            Record.tombstone(expires_at),
+            token,
+            read=lambda: self._read(storage_id, client.deadline()),
+            put=lambda record, token: self._put(storage_id, record, token, client.deadline()),
+        )
+        if self._conditional and tombstone is not None:
+            outrank(client, storage_id, tombstone, client.deadline())
 
     def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
@@ -162,17 +178,34 @@ class CouchDBStore(DurableStore):
             self._set_up.admin,
             before,
             sweep or Sweep(),
-            found=self._found,
+            branches=self._branches,
             as_json=self._as_json,
+            reporter=self._reporter,
         )
-        return self._ready(collection.run)
+        return self._ready(lambda _: collection.run(), self._client.deadline())
 
     def for_user(self, user: str) -> list[UserSession]:
         """
-        Ask the index of users.
+        Ask the index of users, for `index_timeout` seconds at the most.
         """
         now = int(self._clock())
-        return self._ready(lambda: users.sessions(self._client, user, now, self._read))
+        limit = Deadline(self._index_timeout)
+
+        def ask(_: Deadline) -> list[UserSession]:
+            return users.sessions(self._client, user, now, self._read_one, self._reporter, limit)
+
+        try:
+            return self._ready(ask, limit)
+        except StoreUnavailable as error:
+            if limit.left > 0:
+                raise
+            raise StoreUnavailable(
+                f"CouchDB's index of users is catching up, and did not answer within the "
+                f"{self._index_timeout:g} seconds of INDEX_TIMEOUT. Try again later. ({error})"
+            ) from error
+
+    def _read_one(self, storage_id: str, limit: Deadline) -> Found | None:
+        return self._read(storage_id, limit.within(self._client.timeout))
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
@@ -203,32 +236,34 @@ class CouchDBStore(DurableStore):
         self._client.close()
         self._set_up.admin.close()
 
-    def _put(self, storage_id: str, record: Record, token: Token) -> Token:
+    def _put(self, storage_id: str, record: Record, token: Token, deadline: Deadline) -> Token:
         rev, losers = tokens.split(token)
         document = documents.to_document(storage_id, record, rev, as_json=self._as_json)
         before = self._conditional and self._conditional.known(storage_id)
         if self._conditional:
             self._conditional.checked(storage_id, None)
         try:
-            stored = self._ready(lambda: self._client.put(document))
+            stored = self._ready(lambda deadline: self._client.put(document, deadline), deadline)
         except RevisionConflict:
-            return self._confirm(storage_id, record)
+            return self._confirm(storage_id, record, deadline)
         if not stored.certain:
-            return self._confirm(storage_id, record, written=True)
+            return self._confirm(storage_id, record, deadline, written=True)
         if losers:
-            remove_branches(self._client, storage_id, losers)
+            try_to_remove_branches(self._client, storage_id, losers, deadline)
         elif self._conditional and before:
             self._conditional.changed(storage_id, Found(record, stored.rev), before)
         return stored.rev
 
-    def _confirm(self, storage_id: str, record: Record, *, written: bool = False) -> Token:
+    def _confirm(
+        self, storage_id: str, record: Record, deadline: Deadline, *, written: bool = False
+    ) -> Token:
         """
         Return the token if what is stored is the record; else `Conflict`, with what is stored.
 
         After a 409 it may well be: then the reply to our own write was lost. After a 202 it may
         not: then others wrote too, and the caller has to save once more what it was to say.
         """
-        found = self._read(storage_id)
+        found = self._read(storage_id, deadline)
         if written and self._conditional:
             # Other branches may be on their way.
             self._conditional.checked(storage_id, None)
@@ -240,16 +275,20 @@ class CouchDBStore(DurableStore):
             )
         raise Conflict(found)
 
-    def _ready(self, request: Callable[[], T]) -> T:
+    def _ready(self, request: Callable[[Deadline], T], deadline: Deadline) -> T:
         """
-        Make a request; where the database or an index is missing, set it up and try again.
+        Make a request; where the database or an index is missing, set it up and try again, by a
+        deadline of its own: a set-up takes what it takes.
         """
         try:
-            return request()
+            return request(deadline)
         except (DatabaseMissing, DesignMissing):
             self._set_up.run()
+        except AnswerUnexpected as error:
+            check_address(self._client, URL, deadline, error)
+            raise
         try:
-            return request()
+            return request(self._client.deadline())
         except DesignMissing as error:
             raise StoreMisconfigured(
                 f"A design document of the CouchDB database {self._client.name!r} is older than "

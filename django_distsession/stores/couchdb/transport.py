@@ -15,14 +15,10 @@ from typing import Any
 
 import httpx
 
-from ...secret import Secret
+from ..deadline import Deadline
 from .connection import FAILURES, Reply
-from .node import Node
-
-HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
-
-# What a proxy or a node says that is not fit to work; another node may be.
-NOT_FIT = frozenset({502, 503, 504})
+from .login import Busy
+from .node import NOT_FIT, Node, NodeNotFit
 
 
 class HTTPResponse:
@@ -80,24 +76,13 @@ class HTTPSession:
     Connections to the nodes of one cluster. Safe to share between threads and across `fork`.
 
     base: what couchdb3's URLs begin with; each node puts its own address there.
-    timeout: seconds for one request on one node.
-    auth: "basic" or "cookie".
+    timeout: seconds for one request, whichever nodes it goes to.
     """
 
-    def __init__(
-        self, nodes: Sequence[Node], *, base: str, timeout: float, auth: str = "basic"
-    ) -> None:
+    def __init__(self, nodes: Sequence[Node], *, base: str, timeout: float) -> None:
         self.nodes = list(nodes)
         self._base = len(base)
         self._timeout = timeout
-        self._cookie_auth = auth == "cookie"
-        # Credentials among them stay wrapped until they are written to the network.
-        self._headers: dict[Node, dict[str, Any]] = {
-            node: HEADERS
-            if self._cookie_auth or node.address.basic is None
-            else {**HEADERS, "Authorization": node.address.basic}
-            for node in self.nodes
-        }
 
     def request(
         self,
@@ -105,35 +90,56 @@ class HTTPSession:
         url: str,
         json: Any = None,
         headers: dict[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: Deadline | float | None = None,
+        patient: bool = False,
         **ignored: Any,
     ) -> HTTPResponse:
         """
         Make one request. couchdb3 also passes an authentication; that is set here once and for all.
+
+        timeout: when it is to be over, or in how many seconds.
+        patient: it asks for work that may take long, so its time-out says nothing of a node. It is
+        made even if all nodes are believed down.
         """
         target = url[self._base :] or "/"
         body = None if json is None else dump(json)
-        timeout = timeout or self._timeout
+        if not isinstance(timeout, Deadline):
+            timeout = Deadline(timeout or self._timeout)
         unfit: Reply | None = None
         failure: BaseException | None = None
-        for node in self._candidates(target):
+        for node, deadline in self._turns(target, timeout, patient):
+            given = deadline.left
             try:
-                reply = self._ask(node, method, target, headers, body, timeout)
+                reply = node.request(method, target, headers, body, deadline)
             except FAILURES as error:
-                node.note_failure(error)
                 failure = error
+                if not isinstance(error, TimeoutError) or (
+                    given >= self._fair_share and not patient and not isinstance(error, Busy)
+                ):
+                    node.failed(error)
                 continue
-            node.health.succeeded()
             if reply.status not in NOT_FIT:
+                node.succeeded()
                 return HTTPResponse(reply)
+            node.failed(NodeNotFit(f"HTTP status {reply.status}"))
             unfit = reply
         if unfit is not None:
             return HTTPResponse(unfit)
         raise failure or AllNodesDown("no node is up")
 
-    def _candidates(self, target: str) -> Iterator[Node]:
+    @property
+    def _fair_share(self) -> float:
         """
-        Yield the nodes worth asking, best first.
+        How many seconds a node has to be given before it is blamed for a time-out: an operation of
+        the store may have used up its time with other requests.
+        """
+        return self._timeout / len(self.nodes) / 2
+
+    def _turns(
+        self, target: str, deadline: Deadline, patient: bool
+    ) -> Iterator[tuple[Node, Deadline]]:
+        """
+        Yield the nodes worth asking, best first, each with its share of the time.
 
         For one session it is the same node in every process, as long as it is up: concurrent saves
         then meet at one node, and fewer of them leave conflicts.
@@ -142,50 +148,14 @@ class HTTPSession:
         if len(nodes) > 1:
             first = zlib.crc32(target.partition("?")[0].encode()) % len(nodes)
             nodes = nodes[first:] + nodes[:first]
-        passed_by = []
-        for node in nodes:
-            if node.health.admits():
-                yield node
-            elif not node.hung:
-                passed_by.append(node)
-        # These cost no time to ask, and one of them may be back.
-        yield from passed_by
-
-    def _ask(
-        self,
-        node: Node,
-        method: str,
-        target: str,
-        headers: dict[str, str] | None,
-        body: bytes | None,
-        timeout: float,
-    ) -> Reply:
-        sent = self._headers[node]
-        if headers:
-            sent = {**sent, **headers}
-        target = node.address.path + target
-        if not self._cookie_auth or node.address.credentials is None:
-            return node.exchange(method, target, sent, body, timeout)
-        cookie: Any = node.cookie or self._log_in(node, None, timeout)
-        reply = node.exchange(method, target, {**sent, "Cookie": cookie}, body, timeout)
-        if reply.status == 401:
-            # The cookie expired.
-            cookie = self._log_in(node, cookie, timeout)
-            reply = node.exchange(method, target, {**sent, "Cookie": cookie}, body, timeout)
-        node.take_cookie(reply)
-        return reply
-
-    def _log_in(self, node: Node, expired: Secret[str] | None, timeout: float) -> Secret[str]:
-        with node.cookie_lock:
-            if node.cookie and node.cookie != expired:
-                # Another thread was faster.
-                return node.cookie
-            node.cookie = None
-            login: Any = node.address.login
-            reply = node.exchange("POST", f"{node.address.path}/_session", HEADERS, login, timeout)
-            node.take_cookie(reply)
-            # Without a cookie the request is refused, and the caller told why.
-            return node.cookie or Secret("")
+        up = [node for node in nodes if node.breaker.allows()]
+        for number, node in enumerate(up):
+            yield node, deadline.share(len(up) - number)
+        down = [node for node in nodes if node not in up]
+        # Those that fail at once cost no time to ask, and one of them may be back.
+        for node in sorted(down, key=lambda node: node.hung):
+            if not node.hung or patient or node.is_back_soon(deadline):
+                yield node, deadline
 
     def close(self) -> None:
         """

@@ -4,36 +4,74 @@ The sessions of a user, from an index of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from ...stamps import whole
 from ..base import Found, UserSession
-from .client import Client
+from ..deadline import Deadline
+from .answers import is_whole
+from .client import Client, DatabaseMissing, DesignMissing
 from .designs import BY_USER, CONFLICTED, USERS
+from .reporting import Reporter, is_outage, told
+
+# Rows at a time.
+PAGE = 1000
 
 
 def sessions(
-    client: Client, user: str, now: int, read: Callable[[str], Found | None]
+    client: Client,
+    user: str,
+    now: int,
+    read: Callable[[str, Deadline], Found | None],
+    reporter: Reporter,
+    deadline: Deadline,
 ) -> list[UserSession]:
     """
     Return a user's sessions that have not expired, the oldest first.
 
     read: returns all branches of a session merged. The index shows the winning one alone, which
-    need not know that the user logged in; so whatever has conflicts is read.
+    need not know that the user logged in; so whatever has conflicts is read, and so is what the
+    index shows odd times of. What cannot be read is nobody's session, and reported.
     """
-    rows = client.view(USERS, BY_USER, startkey=[user], endkey=[user, {}], reduce=False)
-    conflicted = client.view(USERS, CONFLICTED)
-    doubtful = {row["id"]: row["value"] for row in conflicted}
-    found = {
-        row["id"]: UserSession(row["id"], *row["value"])
-        for row in rows
-        if row["id"] not in doubtful
+    query = {"startkey": [user], "endkey": [user, {}], "reduce": False}
+    rows = client.view(USERS, BY_USER, deadline, **query)
+    shown = {row["id"]: _session(row["id"], row["value"]) for row in rows}
+    doubtful: dict[str, Any] = {
+        storage_id: None for storage_id, session in shown.items() if session is None
     }
+    doubtful |= {row["id"]: row["value"] for row in _conflicted(client, deadline)}
+    found = [one for key, one in shown.items() if one is not None and key not in doubtful]
     for storage_id, updated_at in doubtful.items():
-        merged = read(storage_id)
+        try:
+            merged = read(storage_id, deadline)
+        except (DatabaseMissing, DesignMissing):
+            raise
+        except Exception as error:
+            if is_outage(error):
+                raise
+            reporter.pass_over(storage_id, told(error))
+            continue
         if merged is not None and merged.record.user == user and not merged.record.ended:
-            record = merged.record
-            found[storage_id] = UserSession(
-                storage_id, record.created_at, updated_at, record.expires_at
-            )
-    live = (session for session in found.values() if session.expires_at > now)
+            created_at, expires_at = merged.record.created_at, merged.record.expires_at
+            updated_at = updated_at if is_whole(updated_at) else created_at
+            found.append(UserSession(storage_id, created_at, updated_at, expires_at))
+    live = (session for session in found if session.expires_at > now)
     return sorted(live, key=lambda session: (session.created_at, session.storage_id))
+
+
+def _session(storage_id: str, times: Any) -> UserSession | None:
+    try:
+        created_at, updated_at, expires_at = times
+        return UserSession(storage_id, whole(created_at), whole(updated_at), whole(expires_at))
+    except (TypeError, ValueError):
+        return None
+
+
+def _conflicted(client: Client, deadline: Deadline) -> Iterator[dict[str, Any]]:
+    after: dict[str, Any] = {}
+    while rows := client.view(USERS, CONFLICTED, deadline, limit=PAGE, **after):
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        after = {"startkey": rows[-1]["key"], "startkey_docid": rows[-1]["id"] + "\u0000"}

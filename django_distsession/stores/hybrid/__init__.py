@@ -4,7 +4,6 @@ Records in a durable store, with copies of them in a cache in front of it.
 
 from __future__ import annotations
 
-from .guard import GuardedStore
 from .store import HybridStore
 
-__all__ = ["GuardedStore", "HybridStore"]
+__all__ = ["HybridStore"]

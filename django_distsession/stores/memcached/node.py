@@ -93,10 +93,10 @@ class Node:
 
     def is_worth_a_write(self) -> bool:
         """
-        Whether to tell it what changed: also where nobody listened last time, since that costs no
-        time to find out, and what is back there by now misses nothing.
+        Whether to tell it what changed: also where it failed at once last time, since it costs no
+        time to ask again, and a server that is back by now misses nothing.
         """
-        return self.breaker.is_up or self.breaker.is_refusing
+        return self.breaker.is_up or not self.breaker.is_hung
 
     def is_worth_waiting_for(self, deadline: Deadline) -> bool:
         """
@@ -131,7 +131,7 @@ class Node:
         As `take`, but raises what happens.
         """
         try:
-            return self._pool.acquire(deadline, self.is_worth_a_write)
+            return self._pool.acquire(deadline, self.is_up)
         except NotWanted:
             return None
         except PoolExhausted:

@@ -56,12 +56,17 @@ def reset(connection: socket.socket, request: Request) -> bool:
 class FakeServer:
     """
     Answers by its script, then by `default`. Keeps all requests.
+
+    Apart from these, it answers to its address as `welcome` says, and to the probes of watchers by
+    `default`, and keeps the probes.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.script: list[Answer] = []
         self.default: Answer = reply(500, {"error": "script", "reason": "over"})
+        self.welcome: Answer = reply(200, {"couchdb": "Welcome"})
         self.requests: list[Request] = []
+        self.probes: list[Request] = []
         self.released = threading.Event()
         self.read_bodies = True
         self._tls = tls
@@ -137,14 +142,21 @@ class FakeServer:
                 self._connections.append(connection)
             with connection, connection.makefile("rb") as reader:
                 while (request := self._read(reader, number)) is not None:
-                    self.requests.append(request)
-                    answer = self.script.pop(0) if self.script else self.default
-                    if not answer(connection, request):
+                    if not self._answer_to(request)(connection, request):
                         return
         except OSError:
             return
         finally:
             plain.close()
+
+    def _answer_to(self, request: Request) -> Answer:
+        if request.target.endswith("/distsession-probe"):
+            self.probes.append(request)
+            return self.default
+        if request.target == "/":
+            return self.welcome
+        self.requests.append(request)
+        return self.script.pop(0) if self.script else self.default
 
     def _read(self, reader: Any, number: int) -> Request | None:
         line = reader.readline().decode()

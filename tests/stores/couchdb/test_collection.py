@@ -238,16 +238,18 @@ class TestServersThatCannot:
         def purge(connection: Any, request: Any) -> bool:
             return reply(201, {"purged": request.body})(connection, request)
 
-        fake.script = [NO_ROWS, ROWS, TOO_MANY, purge, purge, NO_ROWS]
+        fake.script = [NO_ROWS, ROWS, TOO_MANY, purge, purge]
+        fake.default = NO_ROWS
         cleared = faked.clear_expired()
         sizes = [len(one.body) for one in fake.requests if one.target.endswith("_purge")]
         assert sizes == [150, 100, 50]
         assert (cleared.purged, cleared.no_purge) == (150, "")
 
     def test_a_row_that_stays_is_not_read_again(self, faked: Engine, fake: FakeServer) -> None:
-        fake.script = [NO_ROWS, ROWS, reply(201, {"purged": {}}), NO_ROWS]
+        fake.script = [NO_ROWS, ROWS, reply(201, {"purged": {}})]
+        fake.default = NO_ROWS
         assert faked.clear_expired(Sweep(batch_size=150)).skipped == 150
-        assert f"startkey_docid={149:064x}%00" in fake.requests[-1].target
+        assert f"startkey_docid={149:064x}%00" in fake.requests[3].target
 
     @pytest.mark.parametrize(
         ("refusal", "why"),
@@ -265,7 +267,8 @@ class TestServersThatCannot:
     ) -> None:
         rows = reply(200, {"rows": [{"id": "a", "key": 1, "value": [["2-a", "2-b"], ["2-c"]]}]})
         done = reply(201, [{"ok": True, "id": "a", "rev": "3-x"}])
-        fake.script = [NO_ROWS, rows, refusal, done, done, NO_ROWS]
+        fake.script = [NO_ROWS, rows, refusal, done, done]
+        fake.default = NO_ROWS
         output = io.StringIO()
         call_command("clearsessions", stdout=output)
         deleted = [one.body["docs"] for one in fake.requests if one.target.endswith("_bulk_docs")]

@@ -18,6 +18,7 @@ from django_distsession.stores.base import Found, Record
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING, outrank
 from django_distsession.stores.couchdb.recent import OVERHEAD, Known, Recent
+from django_distsession.stores.deadline import Deadline
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
@@ -40,13 +41,13 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     get, get_unless = Client.get, Client.get_unless
 
-    def counted_get(self: Client, doc_id: str, **query: Any) -> Any:
+    def counted_get(self: Client, doc_id: str, *args: Any, **query: Any) -> Any:
         if not doc_id.startswith("_design/"):
             seen.append("full")
-        return get(self, doc_id, **query)
+        return get(self, doc_id, *args, **query)
 
-    def counted_get_unless(self: Client, doc_id: str, rev: str) -> Any:
-        document = get_unless(self, doc_id, rev)
+    def counted_get_unless(self: Client, doc_id: str, rev: str, *args: Any) -> Any:
+        document = get_unless(self, doc_id, rev, *args)
         seen.append("304" if document is None else "200")
         return document
 
@@ -246,7 +247,7 @@ def test_one_outranking_revision_has_one_content() -> None:
 
     class Remembering:
         def bulk_docs(
-            self, documents: list[dict[str, Any]], *, new_edits: bool
+            self, documents: list[dict[str, Any]], deadline: Deadline, *, new_edits: bool
         ) -> list[dict[str, Any]]:
             for document in documents:
                 assert sent.setdefault(document["_rev"], document) == document
@@ -257,7 +258,7 @@ def test_one_outranking_revision_has_one_content() -> None:
     ends = [tombstone, tombstone.holding(900), tombstone._replace(created_at=1)]
     for ended in [*ends, *ends]:
         for doc_id in ("a" * 64, "b" * 64):
-            outrank(client, doc_id, ended)
+            outrank(client, doc_id, ended, Deadline(1))
     assert len(sent) == 6
 
 

@@ -21,6 +21,7 @@ from django_distsession.exceptions import (
 from django_distsession.stamps import Stamp
 from django_distsession.stores.base import Record
 from django_distsession.stores.couchdb.designs import bundled_designs
+from django_distsession.stores.couchdb.response import Response
 from tests.stores.couchdb.conftest import storage_id, stored
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, raw, reply, reset
 
@@ -34,12 +35,30 @@ def error(status: int, name: str = "error", why: str = "why") -> Answer:
     return reply(status, {"error": name, "reason": why})
 
 
+def endless(part: bytes) -> Answer:
+    """
+    An answer that goes on until somebody hangs up.
+    """
+
+    def answer(connection: Any, request: Request) -> bool:
+        while True:
+            connection.sendall(part)
+
+    return answer
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+NESTED = b"[" * 100_000 + b"]" * 100_000
+
 # An answer to each request, the error it becomes, and what its message has to tell.
 ANSWERS: dict[str, tuple[Answer, type[StoreError], str]] = {
+    "400": (error(400, "bad_request"), StoreUnavailable, "bad_request: why"),
     "401": (error(401, "unauthorized"), StoreMisconfigured, "Check user and password"),
     "403": (error(403, "forbidden"), StoreMisconfigured, "a member of the database"),
     "404 of a proxy": (reply(404, b"<html>"), StoreUnavailable, "NotFoundError"),
+    "405": (error(405, "method_not_allowed"), StoreUnavailable, "method_not_allowed: why"),
     "406": (error(406, "not_acceptable"), StoreUnavailable, "not_acceptable: why"),
+    "409 to whatever": (error(409, "conflict"), StoreUnavailable, "conflict: why"),
     "412": (error(412, "precondition_failed"), StoreUnavailable, "precondition_failed"),
     "429": (error(429), StoreUnavailable, "429"),
     "500": (error(500, "internal_server_error"), StoreUnavailable, "internal_server_error"),
@@ -48,6 +67,41 @@ ANSWERS: dict[str, tuple[Answer, type[StoreError], str]] = {
     "504": (error(504), StoreUnavailable, "504"),
     "no JSON": (reply(200, b"<html>hello</html>"), StoreUnavailable, "not the JSON"),
     "other JSON": (reply(200, [1]), StoreUnavailable, "not the JSON"),
+    "of a gateway": (reply(200, {"status": "ok"}), StoreUnavailable, "gives no usable answer"),
+    "another document": (
+        reply(200, {"_id": "b" * 64, "_rev": "1-a", "id": "b" * 64, "rev": "1-a"}),
+        StoreUnavailable,
+        "something else than",
+    ),
+    "revisions that are none": (
+        reply(200, {"_id": "a" * 64, "_rev": 1, "id": "a" * 64, "rev": 1}),
+        StoreUnavailable,
+        "something else than",
+    ),
+    "nested JSON": (reply(200, NESTED), StoreUnavailable, "nested too deeply"),
+    "too large": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n"),
+        StoreUnavailable,
+        "a body of more than",
+    ),
+    "too large a chunk": (raw(CHUNKED + b"ffffffffffff\r\n"), StoreUnavailable, "a body of more"),
+    "no chunk": (raw(CHUNKED + b"-1\r\n", close=True), StoreUnavailable, "HTTPException"),
+    "unended chunk": (raw(CHUNKED + b"1\r\n{}}\r\n"), StoreUnavailable, "HTTPException"),
+    "endless chunks": (
+        endless(CHUNKED + (b"100000\r\n" + b"x" * 0x100000 + b"\r\n") * 100),
+        StoreUnavailable,
+        "a body of more than",
+    ),
+    "endless headers": (
+        endless(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000),
+        StoreUnavailable,
+        "HTTPException",
+    ),
+    "endless interim": (
+        endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        StoreUnavailable,
+        "HTTPException",
+    ),
     "redirect": (reply(302, b"", Location="http://other/"), StoreUnavailable, "a redirect"),
     "cut short": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", close=True),
@@ -244,14 +298,12 @@ class TestTime:
     def test_an_interrupted_request_leaves_no_reply_behind(
         self, loaded: Any, faked: Engine, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import http.client
-
         def interrupted(response: Any) -> None:
             raise GreenletTimeout
 
         fake.default = reply(200, loaded[1])
         with monkeypatch.context() as patch:
-            patch.setattr(http.client.HTTPResponse, "read", interrupted)
+            patch.setattr(Response, "read_body", interrupted)
             with pytest.raises(GreenletTimeout):
                 faked(loaded[0].session_key).load()
         connection = fake.requests[-1].connection

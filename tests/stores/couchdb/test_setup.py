@@ -182,6 +182,49 @@ def test_many_threads_may_need_it_at_once(sessions: Engine) -> None:
     assert [contents(sessions, key) for key in keys] == [{"a": 1}] * 8
 
 
+class TestAddresses:
+    """
+    What `URL` may name, and what not.
+    """
+
+    @pytest.mark.parametrize("answer", [INFO, MISSING, NO_DATABASE, reply(200, {"status": "ok"})])
+    def test_one_that_is_no_couchdb_is_named(
+        self, faked: Engine, fake: FakeServer, answer: Any
+    ) -> None:
+        fake.welcome, fake.default = answer, NO_DATABASE
+        with pytest.raises(StoreMisconfigured) as caught:
+            stored(faked)
+        assert str(caught.value).startswith(
+            f"There is no CouchDB at http://127.0.0.1:{fake.port}, which "
+            'DISTSESSION["COUCHDB"]["URL"] names'
+        )
+        assert 'DISTSESSION["COUCHDB"]["DATABASE"]' in str(caught.value)
+        assert {request.method for request in fake.requests} == {"PUT"}
+
+    @pytest.mark.parametrize("answer", [NO_ADMIN, reply(403, {}), reply(404, b"<html>")])
+    def test_one_that_tells_nothing_is_used(
+        self, faked: Engine, fake: FakeServer, answer: Any
+    ) -> None:
+        made = reply(201, {"ok": True, "rev": "1-a"})
+        fake.welcome = answer
+        fake.script = [NO_DATABASE, INFO, *[MISSING, made] * len(bundled_designs()), made]
+        stored(faked)
+        assert fake.script == []
+
+    def test_the_path_of_a_database_is_not_taken_for_one(
+        self,
+        sessions: Engine,
+        database: Database,
+        couchdb: CouchDBServer,
+        configure: Callable[..., None],
+    ) -> None:
+        database.http.put("")
+        url = f"{couchdb.url}/{database.name}"
+        configure(COUCHDB={"URL": url, "DATABASE": "sessions"})
+        with pytest.raises(StoreMisconfigured, match="does not say Welcome"):
+            stored(sessions)
+
+
 class TestWhatIsSaid:
     def test_where_nothing_may_be_created(
         self, sessions: Engine, database: Database, configure: Callable[..., None]

@@ -20,6 +20,7 @@ import pytest
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
+from django_distsession.secret import Secret
 from django_distsession.stores.couchdb.address import Address
 from testproject.servers import CouchDBServer
 from tests.conftest import engine_class
@@ -79,7 +80,8 @@ class TestKeepAlive:
         fake_side.sendall(answer)
         arrived = idle._socket.raw.recv(1, 2)
         assert arrived
-        faked(KEY).load()
+        with pytest.raises(StoreUnavailable):
+            faked(KEY).load()
         assert fake.requests[-1].connection == 2
 
     def test_a_connection_that_is_told_to_close_is_closed(
@@ -200,7 +202,7 @@ class TestCookies:
         key = stored(sessions, a=1)
         assert contents(sessions, key) == {"a": 1}
         node = sessions.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
-        node.cookie = "AuthSession=bm9ib2R5OjY5MDAwMDAwOgAAAAAAAAAA"
+        node.login.cookie = Secret("AuthSession=bm9ib2R5OjY5MDAwMDAwOgAAAAAAAAAA")
         assert contents(sessions, key) == {"a": 1}
 
 

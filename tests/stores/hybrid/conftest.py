@@ -97,7 +97,7 @@ def contents(process: Process, key: str) -> dict[str, object] | None:
 
 @pytest.fixture(autouse=True)
 def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saving, "_pause", lambda attempt: None)
+    monkeypatch.setattr(saving, "pause", lambda attempt: None)
     before = dict(StoreBackedSession._engines)
     yield
     StoreBackedSession._engines.clear()

@@ -62,7 +62,7 @@ def test_status_tells_of_the_engine_and_of_couchdb(session_class: Engine) -> Non
     created(session_class)
     status = {server["store"]: server for server in session_class.status()}
     assert status["hybrid"] == {"store": "hybrid", "taken_unsynced": 0, "synced": 0}
-    assert status["CouchDB"]["up"]
+    assert status["couchdb"]["up"]
 
 
 @pytest.mark.parametrize(("writes", "taken"), [("couchdb", False), ("either", True)])

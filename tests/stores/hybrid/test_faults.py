@@ -16,7 +16,7 @@ import pytest
 from django_distsession.backends.hybrid import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.abilities import parts_of
-from django_distsession.stores.hybrid import GuardedStore
+from django_distsession.stores.couchdb import CouchDBStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import CouchDBServer, MemcachedNode, memcached_nodes
 from testproject.servers.apache_couchdb import ApacheCouchDB
@@ -82,14 +82,18 @@ def until(is_so: Callable[[], bool], meanwhile: Callable[[], object]) -> None:
             meanwhile()
 
 
+def is_up(store: CouchDBStore) -> bool:
+    return all(node["up"] for node in store.status())
+
+
 def wait_for_couchdb(processes: list[Process]) -> None:
     """
     Return when every process has noticed that CouchDB is back.
     """
     for process in processes:
         store = process.get_store()
-        guard = next(part for part in parts_of(store) if isinstance(part, GuardedStore))
-        until(partial(getattr, guard.health, "is_up"), partial(store.get, "0" * 64))
+        couchdb = next(part for part in parts_of(store) if isinstance(part, CouchDBStore))
+        until(partial(is_up, couchdb), partial(store.get, "0" * 64))
 
 
 def wait_for_memcached(processes: list[Process], load: Load) -> None:

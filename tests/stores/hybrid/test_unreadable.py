@@ -8,9 +8,8 @@ import pytest
 
 from django_distsession.exceptions import UnreadableCopy
 from django_distsession.stores.base import Found, Record
-from django_distsession.stores.hybrid import GuardedStore
 from tests.stores.hybrid.conftest import Tiers, contents, create, hybrid_store, storage_id
-from tests.stores.hybrid.fakes import FakeDurable, one_shot
+from tests.stores.hybrid.fakes import one_shot
 
 
 def refuse() -> None:
@@ -73,13 +72,3 @@ def test_a_cache_with_a_newer_copy_that_cannot_be_read_here_is_not_passed_by(
     with pytest.raises(UnreadableCopy):
         contents(process, key)
     assert tiers.durable.calls == []
-
-
-def test_a_copy_that_cannot_be_read_here_opens_no_breaker() -> None:
-    store = FakeDurable()
-    guarded = GuardedStore(store, name="CouchDB", retry_after=1000)
-    one_shot(store, "get", refuse)
-    with pytest.raises(UnreadableCopy):
-        guarded.get("x")
-    assert guarded.get("y") is None
-    assert guarded.status()[0]["up"]

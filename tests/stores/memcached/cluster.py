@@ -164,6 +164,10 @@ class FakeBreaker:
     def is_refusing(self) -> bool:
         return self.owner in self.cluster.refused
 
+    @property
+    def is_hung(self) -> bool:
+        return not self.is_up and not self.is_refusing
+
     def await_answer(self, deadline: Deadline) -> bool:
         condition = self.cluster.servers[self.owner[1]].condition
         if condition == "up":

@@ -1,28 +1,23 @@
 """
-A web process for fault tests: it keeps its connections open and does as it is told, line by line.
-
-    python -m tests.stores.memcached.worker COUCHDB NAMESPACE REPLICAS QUORUM SERVER [SERVER ...]
-
-COUCHDB is a URL for the hybrid engine, "-" for the memcached engine.
-Reads one JSON list per line, [operation, arguments ...], and answers with one JSON value.
+The settings of web processes for fault tests.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from typing import Any
 
+from testproject.workers.operations import configure, create, read, write
 
-def set_up(couchdb: str, namespace: str, replicas: int, quorum: int, servers: list[str]) -> None:
-    import django
-    from django.conf import settings
+__all__ = ["create", "read", "set_up", "settings_for", "write"]
 
-    os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
-    engine = "memcached" if couchdb == "-" else "hybrid"
-    settings.SESSION_ENGINE = f"django_distsession.backends.{engine}"
-    settings.DISTSESSION = {
+
+def settings_for(
+    couchdb: str, namespace: str, replicas: int, quorum: int, servers: list[str]
+) -> tuple[str, dict[str, Any]]:
+    """
+    Return the engine and DISTSESSION. couchdb: a URL for hybrid, "-" for memcached.
+    """
+    distsession: dict[str, Any] = {
         "NAMESPACE": namespace,
         "MEMCACHED": {
             "SERVERS": servers,
@@ -33,77 +28,11 @@ def set_up(couchdb: str, namespace: str, replicas: int, quorum: int, servers: li
             "TIMEOUT": 0.5,
         },
     }
-    if couchdb != "-":
-        settings.DISTSESSION["COUCHDB"] = {"URL": couchdb, "DATABASE": namespace}
-    django.setup()
+    if couchdb == "-":
+        return "memcached", distsession
+    distsession["COUCHDB"] = {"URL": couchdb, "DATABASE": namespace}
+    return "hybrid", distsession
 
 
-def session_class() -> Any:
-    from importlib import import_module
-
-    from django.conf import settings
-
-    return import_module(settings.SESSION_ENGINE).SessionStore
-
-
-def create(values: dict[str, Any]) -> str | None:
-    session = session_class()()
-    session.update(values)
-    session.save()
-    key: str | None = session.session_key
-    return key
-
-
-def read(key: str) -> dict[str, Any]:
-    return dict(session_class()(key).items())
-
-
-def write(key: str, values: dict[str, Any]) -> dict[str, Any]:
-    session = session_class()(key)
-    session.update(values)
-    session.save()
-    return dict(session.items())
-
-
-def flush(key: str) -> None:
-    session_class()(key).flush()
-
-
-def recover(*names: str) -> None:
-    """
-    Use all servers until those that are named, or all, count as up here too.
-    """
-
-    def is_down(server: dict[str, Any]) -> bool:
-        known = not names or server.get("server") in names
-        return known and not server.get("up", True)
-
-    while any(is_down(server) for server in session_class().status()):
-        session_class().get_store().inspect("0" * 64)
-
-
-def repair() -> None:
-    from django.core.management import call_command
-
-    call_command("repairsessions", no_progress=True, verbosity=0)
-
-
-OPERATIONS = {
-    operation.__name__: operation for operation in (create, read, write, flush, recover, repair)
-}
-
-
-def main() -> None:
-    couchdb, namespace, replicas, quorum, *servers = sys.argv[1:]
-    set_up(couchdb, namespace, int(replicas), int(quorum), servers)
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        try:
-            answer = {"result": OPERATIONS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def set_up(couchdb: str, namespace: str, replicas: int, quorum: int, servers: list[str]) -> None:
+    configure(*settings_for(couchdb, namespace, replicas, quorum, servers))

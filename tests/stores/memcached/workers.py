@@ -4,57 +4,43 @@ Several web processes at once, and a count of what went wrong for their users.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from testproject.servers import CouchDBServer, MemcachedNode
+from testproject.workers import ROOT, Answer, Worker, running_workers
 
-ROOT = Path(__file__).resolve().parents[3]
+from .worker import settings_for
+
+__all__ = ["ROOT", "UNHARMED", "Users", "workers"]
 
 
-class Worker:
+@dataclass
+class Process:
     """
-    One process. `failed` counts its requests that raised.
+    One process. `failed` has what its requests raised.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.failed: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.stores.memcached.worker", *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    worker: Worker
+    failed: list[str] = field(default_factory=list)
 
     def tell(self, *operation: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(operation) + "\n")
-        self.process.stdin.flush()
+        self.worker.tell(*operation)
 
     def hear(self) -> Any:
-        assert self.process.stdout is not None
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            self.failed.append(answer["error"])
-        return answer.get("result")
+        answer = self.worker.hear()
+        if answer.error is not None:
+            self.failed.append(answer.error)
+        return answer.result
 
     def __call__(self, *operation: Any) -> Any:
         self.tell(*operation)
         return self.hear()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @contextmanager
@@ -64,22 +50,21 @@ def workers(
     replicas: int,
     quorum: int,
     couchdb: CouchDBServer | None = None,
-) -> Iterator[list[Worker]]:
+) -> Iterator[list[Process]]:
     """
     Start processes with the memcached engine, or with the hybrid engine where there is a CouchDB.
     """
     name = f"t{uuid.uuid4().hex}"
-    arguments = [couchdb.url if couchdb else "-", name, str(replicas), str(quorum)]
-    arguments += [node.address for node in nodes]
-    running: list[Worker] = []
-    try:
-        running += [Worker(arguments) for _ in range(count)]
-        yield running
-    finally:
+    servers = [node.address for node in nodes]
+    settings = settings_for(couchdb.url if couchdb else "-", name, replicas, quorum, servers)
+    with running_workers(count) as running:
         for worker in running:
-            worker.close()
-        if couchdb:
-            httpx.delete(f"{couchdb.url}/{name}")
+            worker.tell("configure", *settings)
+        for worker in running:
+            assert worker.hear() == Answer()
+        yield [Process(worker) for worker in running]
+    if couchdb:
+        httpx.delete(f"{couchdb.url}/{name}")
 
 
 @dataclass
@@ -88,7 +73,7 @@ class Users:
     Users with a session each, served by several processes, and what each of them must see.
     """
 
-    workers: list[Worker]
+    workers: list[Process]
     expected: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     turn: int = 0
@@ -96,7 +81,7 @@ class Users:
     stale: int = 0
     resurrected: int = 0
 
-    def _next(self, group: Sequence[Worker] | None) -> Worker:
+    def _next(self, group: Sequence[Process] | None) -> Process:
         group = group or self.workers
         self.turn += 1
         return group[self.turn % len(group)]
@@ -107,7 +92,7 @@ class Users:
             if key:
                 self.expected[key] = {"user": number}
 
-    def change(self, group: Sequence[Worker] | None = None) -> None:
+    def change(self, group: Sequence[Process] | None = None) -> None:
         """
         Every user changes a key that is there, and adds one.
         """
@@ -128,7 +113,7 @@ class Users:
                     expected[f"w{number}"] = self.turn
             self.turn += 1
 
-    def log_out(self, count: int, group: Sequence[Worker] | None = None) -> None:
+    def log_out(self, count: int, group: Sequence[Process] | None = None) -> None:
         for key in list(self.expected)[:count]:
             failed = self.failed
             self._next(group)("flush", key)
@@ -136,7 +121,7 @@ class Users:
                 del self.expected[key]
                 self.ended.add(key)
 
-    def look(self, group: Sequence[Worker] | None = None) -> None:
+    def look(self, group: Sequence[Process] | None = None) -> None:
         """
         Every process looks at every session.
         """
