@@ -97,23 +97,23 @@ class MemoryStore(Store):
 
     def _found(self, storage_id: str) -> Found | None:
         entry = self._entries.get(storage_id)
-        if entry is None or entry.record.gone_by <= self._clock():
-            return None
-        return Found(entry.record, entry.token)
+        return Found(entry.record, entry.token) if entry else None
 
     # What it can do besides.
 
     def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
-        Remove what nobody can read any more.
+        Remove what nobody needs any more.
         """
-        sweep = sweep or Sweep()
+        sweep, now = sweep or Sweep(), self._clock()
         with self._lock:
-            expired = [one for one in self._entries if self._found(one) is None][: sweep.limit]
-            for storage_id in [] if sweep.dry_run else expired:
-                del self._entries[storage_id]
-        purged = 0 if sweep.dry_run else len(expired)
-        cleared = Cleared(seen=len(expired), purged=purged, total=len(expired))
+            garbage = [key for key, entry in self._entries.items() if entry.record.gone_by <= now]
+            garbage = garbage[: sweep.limit]
+            if not sweep.dry_run:
+                for storage_id in garbage:
+                    del self._entries[storage_id]
+        purged = 0 if sweep.dry_run else len(garbage)
+        cleared = Cleared(seen=len(garbage), purged=purged, total=len(garbage))
         if sweep.progress:
             sweep.progress(cleared)
         return cleared
