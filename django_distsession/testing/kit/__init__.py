@@ -14,7 +14,8 @@ from .reading import ReadingAndWriting
 __all__ = ["StoreContract"]
 
 
-class StoreContract(ReadingAndWriting, Ending, Expiry, Races, Faults, Abilities):
+# pytest begins with the last one.
+class StoreContract(Abilities, Faults, Races, Expiry, Ending, ReadingAndWriting):
     """
     What every store has to keep. Subclass it, as `TestMyStore`, and override the fixture `store`;
     where you can bring faults about, `outage` and `lost_replies` too. See `base.StoreTests`.

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+
+import pytest
 
 from ...exceptions import StoreError, StoreUnavailable
 from ...stores.contract import Conflict, Found, Store
 from ...stores.record import Record
 from ..records import HOUR, entries, make_record, with_word
-from .base import StoreTests, assert_ended, patiently, stored
+from .base import PATIENCE, StoreTests, assert_ended, patiently, stored
 
 THREADS = 6
 ROUNDS = 4
@@ -36,6 +38,16 @@ def at_once(calls: Sequence[Callable[[], object]]) -> list[StoreError | None]:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(run, calls))
+
+
+def tries() -> Iterator[None]:
+    """
+    Yield until somebody has had his chance.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        yield
+    pytest.fail(f"There was no getting through within {PATIENCE:.0f} seconds.")
 
 
 def after_adding(word: str, store: Store, storage_id: str, found: Found) -> Found:
@@ -101,7 +113,9 @@ class Races(StoreTests):
             found = patiently(lambda: stored(store, storage_id))
             for number in range(ROUNDS):
                 word = f"{thread}-{number}"
-                while word not in entries(found.record):
+                for _ in tries():
+                    if word in entries(found.record):
+                        break
                     found = after_adding(word, store, storage_id, found)
 
         raised = at_once([partial(change, number) for number in range(THREADS)])
@@ -116,7 +130,9 @@ class Races(StoreTests):
         def change() -> None:
             # Until there is nothing to be changed any more.
             found = patiently(lambda: stored(store, storage_id))
-            while not found.record.ended:
+            for _ in tries():
+                if found.record.ended:
+                    break
                 found = after_adding("x", store, storage_id, found)
 
         def end() -> None:

@@ -74,6 +74,15 @@ class ReadingAndWriting(StoreTests):
         assert_same(found.record, record)
         assert_fits(store, storage_id, found.token)
 
+    def test_the_same_words_by_another_version_are_not_added(
+        self, store: Store, storage_id: str
+    ) -> None:
+        record = make_record("a")
+        store.add(storage_id, record)
+        found = conflict_of(lambda: store.add(storage_id, make_record("a")))
+        assert found is not None
+        assert_same(found.record, record)
+
     def test_what_moved_on_is_not_replaced(self, store: Store, storage_id: str) -> None:
         first = make_record("a")
         second = with_word(first, "b")
@@ -130,8 +139,9 @@ class ReadingAndWriting(StoreTests):
         long = secrets.token_hex(64)
         digits = str(secrets.randbelow(10**20)).zfill(20)
         ids = [long[:8], long[:64], long, f"0{digits}", digits, f"{digits}e5"]
-        records = {storage_id: make_record(storage_id) for storage_id in ids}
+        records = {storage_id: make_record(storage_id) for storage_id in reversed(ids)}
         for storage_id, record in records.items():
+            assert store.get(storage_id) is None
             store.add(storage_id, record)
         for storage_id, record in records.items():
             assert_holds(store, storage_id, record)
