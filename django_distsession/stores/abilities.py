@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..exceptions import StoreUnavailable
 from ..stamps import Stamp
-from .contract import Found, Store, Token
+from .contract import Found, Store
 from .garbage import Cleared, Sweep
-from .record import Record
 
 
 @runtime_checkable
@@ -165,24 +164,14 @@ def end_for_user(store: UserIndex, user: str, *, keep: str | None = None, margin
     return ended
 
 
-@runtime_checkable
-class CacheStore(Store, Refreshable, Inspectable, Closable, Protocol):
-    """
-    A store that may stand in front of a durable one: it keeps `origin` and what follows it.
-    """
-
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        """
-        Put this tombstone, with what it says of the durable store, over whatever is stored.
-        """
-
-    def discard(self, storage_id: str, token: Token) -> None:
-        """
-        Forget the record that came with `token` without a trace. `Conflict` if it moved on.
-        """
-
-
 class DurableStore(Collectable, UserIndex, Inspectable, Closable, Protocol):
     """
     A store that may stand behind a cache: it forgets nothing by itself, and knows its users.
     """
+
+    def is_down(self) -> bool:
+        """
+        Whether none of its servers answered last time, so that it may take a while to find out
+        whether one does now. Asks none.
+        """
+        return False

@@ -38,10 +38,13 @@ class Conflict(StoreError):
 
     found: what the store holds now, so that the caller merges without another read; None where
         it holds nothing any more.
+    applied: whether the store knows that it took the record all the same, and that others who had
+        read it replaced it since. False means that this is not known.
     """
 
-    def __init__(self, found: Found | None) -> None:
+    def __init__(self, found: Found | None, *, applied: bool = False) -> None:
         self.found = found
+        self.applied = applied
         super().__init__("The session was changed by another request.")
 
 

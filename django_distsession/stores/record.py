@@ -22,8 +22,8 @@ class Record(NamedTuple):
         may live. A store that forgets by itself holds this record as long.
 
     The rest is what a copy in a cache remembers of the durable store behind it.
-    origin: the durable store's token for the record that this was copied from; "" if none.
-    checked_at: when the durable store last confirmed it, in seconds since the epoch.
+    source_rev: the durable store's token for the record that this was copied from; "" if none.
+    validated_at: when the durable store last confirmed it, in seconds since the epoch.
     unsynced: whether the durable store has yet to be told of it.
     """
 
@@ -33,8 +33,8 @@ class Record(NamedTuple):
     payload: bytes = b""
     user: str | None = None
     ended: bool = False
-    origin: str = ""
-    checked_at: int = 0
+    source_rev: str = ""
+    validated_at: int = 0
     unsynced: bool = False
     held_until: int = 0
 

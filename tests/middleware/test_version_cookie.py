@@ -274,7 +274,7 @@ class TestHybrid:
         browser.get("/write/")
         current = store._cache.get(storage_id)
         assert current
-        store._cache.discard(storage_id, current.token)
+        store._cache.invalidate(storage_id, current.token)
         store._cache.add(storage_id, found.record)
         return browser
 

@@ -223,6 +223,12 @@ class CouchDBStore(DurableStore):
         version = None if record.ended else record.version
         return [Copy("couchdb", place, "ended" if record.ended else "live", version, detail=detail)]
 
+    def is_down(self) -> bool:
+        """
+        Whether this process believes all nodes down.
+        """
+        return self._client.is_down()
+
     def status(self) -> list[dict[str, Any]]:
         """
         Tell how each node is doing, as this process sees it.

@@ -25,7 +25,7 @@ def from_cache(cached: Found) -> Found:
     """
     Return what the cache holds as a record of both stores.
     """
-    return Found(cached.record, Tokens(cached.record.origin or None, cached.token))
+    return Found(cached.record, Tokens(cached.record.source_rev or None, cached.token))
 
 
 def from_durable(durable: Found | None) -> Found | None:

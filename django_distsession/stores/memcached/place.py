@@ -5,10 +5,11 @@ Where one session lives: what its servers are asked and told about it, and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
-from ..base import Record
+from ..base import Copy, Record
 from ..deadline import Deadline
 from . import wire
 from .agreement import Held
@@ -73,6 +74,25 @@ class Place:
         if skew:
             record = record._replace(expires_at=record.expires_at + skew)
         return Held(node, cas, record, skew, ttl)
+
+    def copy(self, node: Node, reply: Reply | None, now: float) -> Copy:
+        """
+        Tell people what a server holds.
+        """
+        copy = partial(Copy, "memcached", node.name, replica=node in self.replicas)
+        if reply is None:
+            return copy("unavailable")
+        try:
+            record = self.read(node, reply, now).record
+        except StoreUnavailable as newer:
+            return copy("unavailable", detail={"reason": str(newer)})
+        if record is None:
+            return copy("absent")
+        return copy(
+            "ended" if record.ended else "live",
+            version=None if record.ended else record.version,
+            detail={"size": wire.HEADER.size + len(record.source_rev) + len(record.payload)},
+        )
 
     def write(
         self,

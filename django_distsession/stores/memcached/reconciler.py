@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..base import Found, Merge, Record
@@ -24,13 +24,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 class Tokens(dict[Node, int]):
     """
     For each replica that was reached, its cas token. record: what they hold, if anything.
+    before: the tokens of what they held before a repair brought them together.
     """
 
-    __slots__ = ("record",)
+    __slots__ = ("before", "record")
 
     def __init__(self, record: Record | None = None) -> None:
         super().__init__()
         self.record = record
+        self.before: Mapping[Node, int] = {}
 
 
 class Reconciler:
@@ -89,6 +91,7 @@ class Reconciler:
             tokens = Tokens(agreed)
             for copy in reached:
                 tokens[copy.node] = copy.cas
+            tokens.before = dict(tokens)
             differing = [copy for copy in reached if copy.differs_from(agreed)]
             if not differing:
                 return Found(agreed, tokens), written

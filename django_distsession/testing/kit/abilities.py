@@ -11,7 +11,6 @@ from typing import NoReturn
 import pytest
 
 from ...stores.abilities import (
-    CacheStore,
     Closable,
     Collectable,
     Inspectable,
@@ -21,6 +20,7 @@ from ...stores.abilities import (
     end_for_user,
     parts_of,
 )
+from ...stores.cache import CacheStore
 from ...stores.contract import Store
 from ...stores.garbage import Sweep
 from ...stores.record import Record
@@ -173,11 +173,11 @@ class Abilities(StoreTests):
     def test_a_cache_keeps_what_it_is_told_of_the_durable_store(
         self, store: Store, cache: CacheStore, storage_id: str
     ) -> None:
-        copy = make_record("a")._replace(origin="1-abc", checked_at=1000, unsynced=True)
+        copy = make_record("a")._replace(source_rev="1-abc", validated_at=1000, unsynced=True)
         cache.add(storage_id, copy)
         kept = stored(cache, storage_id).record
-        assert (kept.origin, kept.checked_at, kept.unsynced) == ("1-abc", 1000, True)
-        cache.bury(storage_id, Record.tombstone(TOMORROW)._replace(unsynced=True))
+        assert (kept.source_rev, kept.validated_at, kept.unsynced) == ("1-abc", 1000, True)
+        cache.put_tombstone(storage_id, Record.tombstone(TOMORROW)._replace(unsynced=True))
         assert assert_ended(cache, storage_id).unsynced
 
     def test_a_cache_forgets_what_it_is_told_to(
@@ -187,8 +187,8 @@ class Abilities(StoreTests):
         outdated = cache.add(storage_id, record)
         later = with_word(record, "b")
         token = cache.replace(storage_id, later, outdated)
-        found = conflict_of(lambda: cache.discard(storage_id, outdated))
+        found = conflict_of(lambda: cache.invalidate(storage_id, outdated))
         assert found is not None
         assert_same(found.record, later)
-        cache.discard(storage_id, token)
+        cache.invalidate(storage_id, token)
         assert cache.get(storage_id) is None

@@ -11,7 +11,6 @@ from typing import Any
 
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stores.base import (
-    CacheStore,
     Cleared,
     Conflict,
     Copy,
@@ -23,6 +22,7 @@ from django_distsession.stores.base import (
     Token,
     UserSession,
 )
+from django_distsession.stores.cache import CacheStore
 
 
 class Killed(BaseException):
@@ -105,9 +105,39 @@ class FakeStore(Store, ABC):
 
 
 class FakeCache(FakeStore, CacheStore):
+    """
+    since: when a process saw it come back. silent: whether a server that may hold more is.
+    """
+
     limit = 1_000_000
     # Out of memory: what is there stays readable.
     refuses = False
+    since = 0.0
+    silent = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: list[Callable[[], object]] = []
+
+    def recover(self) -> None:
+        """
+        Come back, and tell who listens.
+        """
+        self.up = True
+        for listener in self._listeners:
+            listener()
+
+    def on_recovery(self, listener: Callable[[], object]) -> None:
+        self._listeners.append(listener)
+
+    def reachable_since(self, storage_id: str) -> float:
+        return self.since
+
+    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+        found = self.get(storage_id)
+        if found is None and self.silent:
+            raise StoreUnavailable("a server that may hold it is silent")
+        return found
 
     def _swap(self, name: str, storage_id: str, record: Record, token: Token) -> Token:
         if len(record.payload) > self.limit:
@@ -118,21 +148,21 @@ class FakeCache(FakeStore, CacheStore):
         return super()._swap(name, storage_id, record._replace(user=None), token)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        self.bury(storage_id, Record.tombstone(expires_at))
+        self.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        self._request("bury")
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+        self._request("put_tombstone")
         self._keep(storage_id, tombstone)
-        self._reply("bury")
+        self._reply("put_tombstone")
 
-    def discard(self, storage_id: str, token: Token) -> None:
-        self._request("discard")
+    def invalidate(self, storage_id: str, token: Token) -> None:
+        self._request("invalidate")
         found = self._found(storage_id)
         if found is not None:
             if found.token != token:
                 raise Conflict(found)
             del self.held[storage_id]
-        self._reply("discard")
+        self._reply("invalidate")
 
     def flush(self) -> None:
         self.held.clear()
@@ -143,9 +173,18 @@ class FakeCache(FakeStore, CacheStore):
 
 
 class FakeDurable(FakeStore, DurableStore):
+    """
+    is_known_down: whether its breakers are open.
+    """
+
+    is_known_down = False
+
+    def is_down(self) -> bool:
+        return self.is_known_down
+
     def _keep(self, storage_id: str, record: Record) -> str:
         # What only a cache keeps is not kept here.
-        record = record._replace(origin="", checked_at=0, unsynced=False)
+        record = record._replace(source_rev="", validated_at=0, unsynced=False)
         return super()._keep(storage_id, record)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:

@@ -75,7 +75,7 @@ def test_who_takes_writes_is_a_setting(
     configure(HYBRID={"WRITES": writes})
     store = session_class.get_store()
     assert isinstance(store, HybridStore)
-    assert store._either is taken
+    assert store._write_behind.allowed is taken
 
 
 def test_who_takes_writes_is_one_of_two(configure: Callable[..., None], distsession: Any) -> None:
@@ -107,21 +107,21 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     before = held(cache, storage_id)
-    cache.replace(storage_id, before.record._replace(checked_at=1), before.token)
+    cache.replace(storage_id, before.record._replace(validated_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
-        cache.discard(storage_id, before.token)
+        cache.invalidate(storage_id, before.token)
     assert conflict.value.found is not None
-    assert conflict.value.found.record.checked_at == 1
-    cache.discard(storage_id, held(cache, storage_id).token)
+    assert conflict.value.found.record.validated_at == 1
+    cache.invalidate(storage_id, held(cache, storage_id).token)
     assert cache.get(storage_id) is None
-    cache.discard(storage_id, before.token)
+    cache.invalidate(storage_id, before.token)
 
 
 def test_memcached_keeps_a_tombstones_mark(session_class: Engine) -> None:
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     tombstone = held(cache, storage_id).record.tombstone(2_000_000_000)._replace(unsynced=True)
-    cache.bury(storage_id, tombstone)
+    cache.put_tombstone(storage_id, tombstone)
     found = held(cache, storage_id).record
     assert found.ended
     assert found.unsynced

@@ -289,9 +289,9 @@ def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
         token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
         first, second = right.nodes
         # The first server lost its copy, is given one, and is soon the only one with any.
-        right.discard(storage_id, {first: token[first]})
+        right.invalidate(storage_id, {first: token[first]})
         assert wrong.get(storage_id) is not None
-        right.discard(storage_id, {second: token[second]})
+        right.invalidate(storage_id, {second: token[second]})
         found = right.get(storage_id)
         assert found is not None
         assert found.record.expires_at == now + 100
