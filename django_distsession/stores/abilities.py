@@ -113,7 +113,7 @@ class Collectable(Protocol):
 
     def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
         """
-        Remove expired records and tombstones for good: those whose `gone_by` has passed.
+        Remove expired records and tombstones for good. What is held longer than it lives may stay.
         """
 
 

@@ -50,6 +50,14 @@ def test_a_record_is_garbage_from_the_second_on_in_which_it_expires(
     assert store.get(ID) is None
 
 
+def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: Clock) -> None:
+    store.add(ID, record(NOW + 5).holding(NOW + 100))
+    clock.now = NOW + 99
+    assert store.clear_expired().purged == 0
+    clock.now = NOW + 100
+    assert store.clear_expired().purged == 1
+
+
 def test_a_tombstone_outlives_what_it_ended(store: MemoryStore, clock: Clock) -> None:
     store.add(ID, record(NOW + 5).holding(NOW + 100))
     store.end(ID, NOW + 10)

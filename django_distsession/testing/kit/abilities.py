@@ -92,13 +92,6 @@ class Abilities(StoreTests):
         assert counted.purged == counted.deleted == 0
         assert collectable.clear_expired().seen >= counted.seen
 
-    def test_what_copies_may_outlive_is_no_garbage(
-        self, store: Store, collectable: Collectable, storage_id: str
-    ) -> None:
-        store.add(storage_id, make_record("a", expires_in=-HOUR)._replace(held_until=TOMORROW))
-        collectable.clear_expired()
-        assert stored(store, storage_id).record.gone_by == TOMORROW
-
     def test_the_sessions_of_a_user_are_found(self, store: Store, index: UserIndex) -> None:
         user, old, new, over = (secrets.token_hex(8) for _ in range(4))
         now = int(time.time())
