@@ -13,11 +13,12 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable, UnreadableCopy
+from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable
 from .. import forking
 from ..base import Conflict, DurableStore, Found, Merge, Record, Token
 from ..cache import CacheStore
 from ..deadline import Deadline
+from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .tokens import Tokens, from_cache, from_durable
 
@@ -287,14 +288,3 @@ class Reconciler:
 
 
 class _NoneReadable(Exception): ...
-
-
-def pass_by_cache(error: StoreUnavailable) -> None:
-    """
-    Note that a request does without the cache. Its servers' own logs tell when that began.
-
-    Not where the cache answered with something newer than this process can read.
-    """
-    if isinstance(error, UnreadableCopy):
-        raise error
-    logger.debug("The cache is passed by: %s", error)

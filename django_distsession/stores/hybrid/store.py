@@ -30,9 +30,10 @@ from ..base import (
 )
 from ..cache import CacheStore
 from ..deadline import Deadline
+from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .handoff import Handoff
-from .reconciler import Reconciler, pass_by_cache
+from .reconciler import Reconciler
 from .single_flight import SingleFlight
 from .tokens import from_cache, from_durable
 from .write_behind import WriteBehind

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeGuard
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
@@ -177,3 +178,11 @@ def condition(cas: int | None) -> bytes:
     Return the condition that a server still holds what this token came with, or holds nothing.
     """
     return b" C%d" % cas if cas else IF_ABSENT
+
+
+def are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
+    """
+    Whether all servers answered, and hold the same bytes.
+    """
+    values = [None if reply is None else reply.value for reply in replies]
+    return values[0] is not None and values.count(values[0]) == len(values)

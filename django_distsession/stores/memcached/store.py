@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any, TypeGuard
+from typing import Any
 
 from ...secret import Secret
 from ..base import Conflict, Copy, Found, Merge, Record, Token
@@ -25,7 +25,7 @@ from . import wire
 from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
-from .place import ALWAYS, IF_ABSENT, Place, condition, filled_in, is_done
+from .place import ALWAYS, IF_ABSENT, Place, are_alike, condition, filled_in, is_done
 from .placement import Placement
 from .reconciler import Reconciler, Tokens
 
@@ -95,7 +95,7 @@ class MemcachedStore(CacheStore):
         """
         place, deadline = self._place(storage_id), Deadline(self._timeout)
         replies = place.ask(deadline)
-        if not _are_alike(replies):
+        if not are_alike(replies):
             return self._reconciler.settle(place, deadline, replies=replies)[0]
         # As they nearly always are: one look at one of them is enough. At that with the least time
         # left: after SIGCONT a server's clock lags.
@@ -296,8 +296,3 @@ class MemcachedStore(CacheStore):
         # counts its cas tokens anew.
         replaced = any(tokens.before.get(node, 0) > cas for node, cas in taken.items())
         raise Conflict(found, applied=replaced)
-
-
-def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
-    values = [None if reply is None else reply.value for reply in replies]
-    return values[0] is not None and values.count(values[0]) == len(values)
