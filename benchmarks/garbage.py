@@ -30,7 +30,7 @@ def measure(url: str, database: str, *, rounds: int, batch: int) -> Verdict | No
     Return how the times compare; None where the server cannot purge.
     """
     from django_distsession.backends.couchdb import SessionStore
-    from django_distsession.stores.base import Sweep
+    from django_distsession.stores.garbage import Sweep
 
     sessions = BATCH * max(2, min(batch, 20))
     sweep = Sweep(batch_size=BATCH)

@@ -13,7 +13,8 @@ import pytest
 from django_distsession.backends import queueing
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.queueing import SaveQueues, Ticket
-from django_distsession.stores.base import Found, Record
+from django_distsession.stores.contract import Found
+from django_distsession.stores.record import Record
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]

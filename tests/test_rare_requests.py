@@ -14,7 +14,7 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Conflict, Found
+from django_distsession.stores.contract import Conflict, Found
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]

@@ -14,7 +14,8 @@ from django.contrib.sessions.backends.base import SessionBase
 from .. import version_cookie
 from ..state import NOTHING, State
 from ..stores.abilities import Refreshable
-from ..stores.base import Found, Record, Token
+from ..stores.contract import Found, Token
+from ..stores.record import Record
 from .sharing import SharesEngine
 
 logger = logging.getLogger("django_distsession.sessions")

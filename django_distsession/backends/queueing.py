@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 
 from ..stores import forking
-from ..stores.base import Found
+from ..stores.contract import Found
 
 # After so many seconds without any progress, the next in a queue goes ahead.
 LONGEST_TURN = 1.0

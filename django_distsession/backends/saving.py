@@ -15,7 +15,7 @@ from ..exceptions import StoreUnavailable, UnreadableCopy
 from ..stamps import Stamp
 from ..state import State, first_state, new_tag, next_state
 from ..stores.backoff import pause
-from ..stores.base import Conflict, Found
+from ..stores.contract import Conflict, Found
 from . import expiry
 from .changes import NO_CHANGE, Change, find_change
 from .expiry import EXPIRY_KEY, Expiring

@@ -12,7 +12,7 @@ from django.core.signals import setting_changed
 
 from .. import conf
 from ..stores.abilities import Closable, Monitored, parts_of
-from ..stores.base import Store
+from ..stores.contract import Store
 from .engine import Engine
 from .records import Records
 

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 
 from django_distsession.backends.couchdb import SessionStore
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.designs import Design
 from django_distsession.stores.couchdb.migration import Migration, Watcher
+from django_distsession.stores.garbage import Sweep
 from tests.designs.conftest import Database, raised
 
 NUMBER = int(os.environ.get("DISTSESSION_TEST_SESSIONS", "400"))

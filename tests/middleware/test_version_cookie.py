@@ -11,7 +11,7 @@ import pytest
 
 from django_distsession import conf, version_cookie
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.stores.base import Found
+from django_distsession.stores.contract import Found
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
 

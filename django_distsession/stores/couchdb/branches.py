@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import StoreError
-from ..base import Found, Merge, Record
+from ..contract import Found, Merge
 from ..deadline import Deadline
+from ..record import Record
 from . import tokens
 from .client import Client, RequestFailed, portions
 

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..base import Cleared, Record, Sweep
+from ..garbage import Cleared, Sweep
+from ..record import Record
 from . import documents
 from .answers import is_whole
 from .branches import Branches

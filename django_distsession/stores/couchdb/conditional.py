@@ -33,8 +33,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ...exceptions import StoreUnavailable
-from ..base import Found, Record
+from ..contract import Found
 from ..deadline import Deadline
+from ..record import Record
 from . import documents, tokens
 from .client import Client
 from .recent import Known, Recent

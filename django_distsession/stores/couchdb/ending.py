@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from ...exceptions import SessionContended
 from ..backoff import pause
-from ..base import Conflict, Found, Record, Token
+from ..contract import Conflict, Found, Token
 from ..deadline import Deadline
+from ..record import Record
 
 # For so many seconds it is tried; each save that came first was made within milliseconds.
 END_SECONDS = 10.0

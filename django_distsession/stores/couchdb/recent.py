@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from .. import forking
-from ..base import Found
+from ..contract import Found
 
 # What a record takes beside its payload, roughly.
 OVERHEAD = 1000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import Cleared
+from ..garbage import Cleared
 from .branches import BRANCHES_AT_ONCE, remove_branches, stub
 from .client import Client, RequestFailed, RequestRefused, portions
 

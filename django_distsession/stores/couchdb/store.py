@@ -13,19 +13,11 @@ from typing import Any, TypeVar
 
 from ... import suspicious
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Merge,
-    Record,
-    Sweep,
-    Token,
-    UserSession,
-)
+from ..abilities import Copy, DurableStore, UserSession
+from ..contract import Conflict, Found, Merge, Token
 from ..deadline import Deadline
+from ..garbage import Cleared, Sweep
+from ..record import Record
 from . import documents, tokens, users
 from .branches import Branches, merge_branches, read_branches, try_to_remove_branches
 from .client import (

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...stamps import whole
-from ..base import Found, UserSession
+from ..abilities import UserSession
+from ..contract import Found
 from ..deadline import Deadline
 from .answers import is_whole
 from .client import Client, DatabaseMissing, DesignMissing

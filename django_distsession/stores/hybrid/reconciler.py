@@ -15,9 +15,11 @@ from contextlib import suppress
 
 from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable
 from .. import forking
-from ..base import Conflict, DurableStore, Found, Merge, Record, Token
+from ..abilities import DurableStore
 from ..cache import CacheStore
+from ..contract import Conflict, Found, Merge, Token
 from ..deadline import Deadline
+from ..record import Record
 from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .tokens import Tokens, from_cache, from_durable

@@ -14,22 +14,12 @@ from functools import partial
 from typing import Any
 
 from ...exceptions import StoreUnavailable, UnreadableCopy
-from ..abilities import parts_of
-from ..base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Merge,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
+from ..abilities import Copy, DurableStore, UserSession, parts_of
 from ..cache import CacheStore
+from ..contract import Conflict, Found, Merge, Store, Token
 from ..deadline import Deadline
+from ..garbage import Cleared, Sweep
+from ..record import Record
 from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .handoff import Handoff

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..base import Found, Token
+from ..contract import Found, Token
 
 
 class Tokens(NamedTuple):

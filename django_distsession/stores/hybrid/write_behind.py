@@ -8,8 +8,9 @@ import threading
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from .. import forking
-from ..base import Conflict, Record
 from ..cache import CacheStore
+from ..contract import Conflict
+from ..record import Record
 from .tokens import Tokens, from_cache
 
 NO_TOKENS = Tokens(None, None)

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..base import Merge, Record
+from ..contract import Merge
+from ..record import Record
 from .node import Node
 
 

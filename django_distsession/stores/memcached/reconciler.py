@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
-from ..base import Found, Merge, Record
+from ..contract import Found, Merge
 from ..deadline import Deadline
+from ..record import Record
 from . import wire
 from .agreement import Held, agree
 from .connection import REFUSED, Reply

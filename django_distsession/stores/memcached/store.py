@@ -17,9 +17,11 @@ from operator import attrgetter
 from typing import Any
 
 from ...secret import Secret
-from ..base import Conflict, Copy, Found, Merge, Record, Token
+from ..abilities import Copy
 from ..cache import CacheStore
+from ..contract import Conflict, Found, Merge, Token
 from ..deadline import Deadline
+from ..record import Record
 from ..repairing import Repair
 from . import wire
 from .connection import REFUSED, Connection, Reply, parse_server

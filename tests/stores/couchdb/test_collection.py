@@ -15,8 +15,8 @@ from django.core.management import CommandError, call_command
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb.client import Client
+from django_distsession.stores.garbage import Sweep
 from tests.stores.couchdb.conftest import Database, add_expired, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 

@@ -20,8 +20,8 @@ from django.core.management import call_command
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb import branches
+from django_distsession.stores.garbage import Sweep
 from tests.stores.couchdb.conftest import Database, add_expired, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, Request, reply
 

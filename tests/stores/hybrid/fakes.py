@@ -10,19 +10,11 @@ from itertools import count
 from typing import Any
 
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
-from django_distsession.stores.base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
+from django_distsession.stores.abilities import Copy, DurableStore, UserSession
 from django_distsession.stores.cache import CacheStore
+from django_distsession.stores.contract import Conflict, Found, Store, Token
+from django_distsession.stores.garbage import Cleared, Sweep
+from django_distsession.stores.record import Record
 
 
 class Killed(BaseException):

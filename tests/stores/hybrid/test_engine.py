@@ -17,7 +17,7 @@ from django_distsession import conf
 from django_distsession.backends.couchdb import CouchDBSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.abilities import parts_of
-from django_distsession.stores.base import Conflict, Found
+from django_distsession.stores.contract import Conflict, Found
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import memcached_nodes

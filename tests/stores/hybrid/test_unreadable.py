@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from django_distsession.exceptions import UnreadableCopy
-from django_distsession.stores.base import Found, Record
+from django_distsession.stores.contract import Found
+from django_distsession.stores.record import Record
 from tests.stores.hybrid.conftest import Tiers, contents, create, hybrid_store, storage_id
 from tests.stores.hybrid.fakes import one_shot
 
