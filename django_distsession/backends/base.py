@@ -18,7 +18,7 @@ from django.utils.crypto import get_random_string
 
 from ..exceptions import StoreUnavailable
 from ..stores.abilities import Collectable, UserIndex, UserSession, end_for_user
-from ..stores.garbage import Cleared, Sweep
+from ..stores.garbage import GCOptions, GCResult
 from . import inspection
 from .expiry import EXPIRY_KEY
 from .outages import MeetsOutages
@@ -180,12 +180,12 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
     # What only some stores can do.
 
     @classmethod
-    def clear_expired(cls, sweep: Sweep | None = None) -> Cleared:  # type: ignore[override]
+    def clear_expired(cls, options: GCOptions | None = None) -> GCResult:  # type: ignore[override]
         """
         Remove expired sessions for good, and tell how many: none of a store that forgets by itself.
         """
         store = cls.get_store()
-        return store.clear_expired(sweep) if isinstance(store, Collectable) else Cleared()
+        return store.clear_expired(options) if isinstance(store, Collectable) else GCResult()
 
     @classmethod
     def for_user(cls, user_id: Any) -> list[UserSession]:

@@ -14,7 +14,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from .. import version_cookie
 from ..state import NOTHING, State
 from ..stores.abilities import Refreshable
-from ..stores.contract import Found, Token
+from ..stores.contract import Token, Versioned
 from ..stores.record import Record
 from .sharing import SharesEngine
 
@@ -62,7 +62,7 @@ class Loading(SharesEngine, SessionBase):
             found = self._as_new_as_seen(storage_id, found)
         return self._usable(storage_id, found)
 
-    def _as_new_as_seen(self, storage_id: str, found: Found | None) -> Found | None:
+    def _as_new_as_seen(self, storage_id: str, found: Versioned | None) -> Versioned | None:
         """
         Look further where the browser has seen a later save than the one that was found.
         """
@@ -83,7 +83,7 @@ class Loading(SharesEngine, SessionBase):
             )
         return found
 
-    def _usable(self, storage_id: str, found: Found | None) -> Loaded | None:
+    def _usable(self, storage_id: str, found: Versioned | None) -> Loaded | None:
         """
         Return a live record with its contents; None if it is ended, expired or cannot be read.
         """
@@ -113,5 +113,5 @@ class Loading(SharesEngine, SessionBase):
         return loaded
 
 
-def _generation(found: Found | None) -> int:
+def _generation(found: Versioned | None) -> int:
     return found.record.version.generation if found is not None else 0

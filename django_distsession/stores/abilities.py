@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..exceptions import StoreUnavailable
 from ..stamps import Stamp
-from .contract import Found, Store
-from .garbage import Cleared, Sweep
+from .contract import Store, Versioned
+from .garbage import GCOptions, GCResult
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class Refreshable(Protocol):
     A store of several copies, some of which `get` may pass by.
     """
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         """
         Return what `get` does, after looking wherever a record of generation `at_least` could be.
 
@@ -111,7 +111,7 @@ class Collectable(Protocol):
     A store that keeps expired records until somebody collects them.
     """
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Remove expired records and tombstones for good. What is held longer than it lives may stay.
         """

@@ -23,7 +23,7 @@ Token = Any
 Merge = Callable[[str, Sequence[Record]], Record | None]
 
 
-class Found(NamedTuple):
+class Versioned(NamedTuple):
     """
     A record, and the token with which exactly this record can be replaced.
     """
@@ -36,14 +36,14 @@ class Conflict(StoreError):
     """
     What is stored is not what the token came with. Nothing was written.
 
-    found: what the store holds now, so that the caller merges without another read; None where
+    current: what the store holds now, so that the caller merges without another read; None where
         it holds nothing any more.
     applied: whether the store knows that it took the record all the same, and that others who had
         read it replaced it since. False means that this is not known.
     """
 
-    def __init__(self, found: Found | None, *, applied: bool = False) -> None:
-        self.found = found
+    def __init__(self, current: Versioned | None, *, applied: bool = False) -> None:
+        self.current = current
         self.applied = applied
         super().__init__("The session was changed by another request.")
 
@@ -60,7 +60,7 @@ class Store(Protocol):
     """
 
     @abstractmethod
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Return what is stored, tombstones included.
 

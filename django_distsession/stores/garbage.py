@@ -11,7 +11,7 @@ BATCH_SIZE = 500
 
 
 @dataclass(slots=True)
-class Cleared:
+class GCResult:
     """
     What a garbage collection did.
 
@@ -35,7 +35,7 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class GCOptions:
     """
     How to collect garbage.
 
@@ -47,4 +47,4 @@ class Sweep:
     limit: int | None = None
     max_seconds: float | None = None
     dry_run: bool = False
-    progress: Callable[[Cleared], None] | None = None
+    progress: Callable[[GCResult], None] | None = None

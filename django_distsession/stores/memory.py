@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from . import forking
 from .abilities import Copy, UserSession
-from .contract import Conflict, Found, Store, Token
-from .garbage import Cleared, Sweep
+from .contract import Conflict, Store, Token, Versioned
+from .garbage import GCOptions, GCResult
 from .record import Record
 
 
@@ -48,7 +48,7 @@ class MemoryStore(Store):
 
     # The contract.
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Return what is stored.
         """
@@ -95,27 +95,27 @@ class MemoryStore(Store):
         self._entries[storage_id] = entry
         return entry.token
 
-    def _found(self, storage_id: str) -> Found | None:
+    def _found(self, storage_id: str) -> Versioned | None:
         entry = self._entries.get(storage_id)
-        return Found(entry.record, entry.token) if entry else None
+        return Versioned(entry.record, entry.token) if entry else None
 
     # What it can do besides.
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Remove what nobody needs any more.
         """
-        sweep, now = sweep or Sweep(), self._clock()
+        options, now = options or GCOptions(), self._clock()
         with self._lock:
             garbage = [key for key, entry in self._entries.items() if entry.record.gone_by <= now]
-            garbage = garbage[: sweep.limit]
-            if not sweep.dry_run:
+            garbage = garbage[: options.limit]
+            if not options.dry_run:
                 for storage_id in garbage:
                     del self._entries[storage_id]
-        purged = 0 if sweep.dry_run else len(garbage)
-        cleared = Cleared(seen=len(garbage), purged=purged, total=len(garbage))
-        if sweep.progress:
-            sweep.progress(cleared)
+        purged = 0 if options.dry_run else len(garbage)
+        cleared = GCResult(seen=len(garbage), purged=purged, total=len(garbage))
+        if options.progress:
+            options.progress(cleared)
         return cleared
 
     def for_user(self, user: str) -> list[UserSession]:

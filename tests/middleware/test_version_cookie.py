@@ -11,7 +11,7 @@ import pytest
 
 from django_distsession import conf, version_cookie
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.stores.contract import Found
+from django_distsession.stores.contract import Versioned
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
 
@@ -312,8 +312,8 @@ class TestHybrid:
         storage_id = session_class.storage_id(stale.cookies[SESSION].value)
         assert storage_id
         cached, durable = store._cache.get(storage_id), store._durable.get(storage_id)
-        older = Found(cached.record, durable.token)
-        newer = Found(durable.record, cached.token)
+        older = Versioned(cached.record, durable.token)
+        newer = Versioned(durable.record, cached.token)
         monkeypatch.setattr(store._durable, "get", lambda storage_id: older)
         monkeypatch.setattr(store._cache, "refresh", lambda *args: newer)
         assert stale.get("/read/").content == b"1"

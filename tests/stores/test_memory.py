@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from django_distsession.stores.contract import Conflict
-from django_distsession.stores.garbage import Cleared, Sweep
+from django_distsession.stores.garbage import GCOptions, GCResult
 from django_distsession.stores.memory import MemoryStore
 from django_distsession.stores.record import Record
 from django_distsession.testing import make_record
@@ -80,9 +80,9 @@ def test_the_sessions_of_a_user_end_by_the_clock(store: MemoryStore, clock: Cloc
 def test_a_sweep_stops_at_its_limit_and_shows_its_progress(store: MemoryStore) -> None:
     for number in range(5):
         store.add(f"{number:08}", record(NOW - 1))
-    shown: list[Cleared] = []
-    store.clear_expired(Sweep(limit=2, progress=shown.append))
-    assert shown == [Cleared(seen=2, purged=2, total=2)]
+    shown: list[GCResult] = []
+    store.clear_expired(GCOptions(limit=2, progress=shown.append))
+    assert shown == [GCResult(seen=2, purged=2, total=2)]
     assert store.status() == [{"store": "memory", "up": True, "records": 3}]
 
 
@@ -92,7 +92,7 @@ def test_a_token_of_what_is_forgotten_fits_nothing(store: MemoryStore) -> None:
     assert store.get(ID) is None
     with pytest.raises(Conflict) as caught:
         store.replace(ID, record(NOW + 10), tokens[0])
-    assert caught.value.found is None
+    assert caught.value.current is None
     store.add(ID, record(NOW + 10))
     with pytest.raises(Conflict):
         store.replace(ID, record(NOW + 10), tokens[0])

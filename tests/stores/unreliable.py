@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.abilities import Copy
-from django_distsession.stores.contract import Found, Token
+from django_distsession.stores.contract import Token, Versioned
 from django_distsession.stores.memory import MemoryStore
 from django_distsession.stores.record import Record
 
@@ -36,7 +36,7 @@ class UnreliableStore(MemoryStore):
         yield
         self.gives_replies = True
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         return self._ask(super().get, storage_id)
 
     def add(self, storage_id: str, record: Record) -> Token:

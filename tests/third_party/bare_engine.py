@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.stores.contract import Found, Store, Token
+from django_distsession.stores.contract import Store, Token, Versioned
 from django_distsession.stores.memory import MemoryStore
 from django_distsession.stores.record import Record
 
@@ -16,7 +16,7 @@ class BareStore(Store):
     def __init__(self) -> None:
         self._memory = MemoryStore()
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         return self._memory.get(storage_id)
 
     def add(self, storage_id: str, record: Record) -> Token:

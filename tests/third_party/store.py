@@ -14,8 +14,8 @@ from pathlib import Path
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.abilities import Copy, UserSession
-from django_distsession.stores.contract import Conflict, Found, Store, Token
-from django_distsession.stores.garbage import Cleared, Sweep
+from django_distsession.stores.contract import Conflict, Store, Token, Versioned
+from django_distsession.stores.garbage import GCOptions, GCResult
 from django_distsession.stores.record import Record
 
 TIMEOUT = 5.0
@@ -42,7 +42,7 @@ class SQLiteStore(Store):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         with self._transaction("DEFERRED") as db:
             return _read(db, storage_id)
 
@@ -57,16 +57,16 @@ class SQLiteStore(Store):
             if _read(db, storage_id) is not None:
                 _write(db, storage_id, Record.tombstone(expires_at))
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
-        sweep, now = sweep or Sweep(), int(time.time())
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
+        options, now = options or GCOptions(), int(time.time())
         with self._transaction("IMMEDIATE") as db:
             query = f"SELECT storage_id FROM sessions WHERE {IS_GARBAGE} LIMIT ?"
-            limit = -1 if sweep.limit is None else sweep.limit
+            limit = -1 if options.limit is None else options.limit
             garbage = db.execute(query, (now, limit)).fetchall()
-            if sweep.dry_run:
-                return Cleared(seen=len(garbage))
+            if options.dry_run:
+                return GCResult(seen=len(garbage))
             db.executemany("DELETE FROM sessions WHERE storage_id = ?", garbage)
-            return Cleared(seen=len(garbage), purged=len(garbage))
+            return GCResult(seen=len(garbage), purged=len(garbage))
 
     def for_user(self, user: str) -> list[UserSession]:
         with self._transaction("DEFERRED") as db:
@@ -106,7 +106,7 @@ class SQLiteStore(Store):
             raise StoreUnavailable(f"SQLite cannot use {self._path}: {error}") from error
 
 
-def _read(db: sqlite3.Connection, storage_id: str) -> Found | None:
+def _read(db: sqlite3.Connection, storage_id: str) -> Versioned | None:
     row = db.execute(READ, (storage_id,)).fetchone()
     if row is None:
         return None
@@ -120,7 +120,7 @@ def _read(db: sqlite3.Connection, storage_id: str) -> Found | None:
         bool(ended),
         held_until=held_until,
     )
-    return Found(record, token)
+    return Versioned(record, token)
 
 
 def _write(db: sqlite3.Connection, storage_id: str, record: Record) -> Token:

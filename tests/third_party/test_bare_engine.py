@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_distsession import version_cookie
-from django_distsession.stores.garbage import Cleared
+from django_distsession.stores.garbage import GCResult
 from django_distsession.testing import StoreContract
 from tests.conftest import stored
 from tests.third_party.bare_engine import BareStore, SessionStore
@@ -41,7 +41,7 @@ def test_a_store_that_says_nothing_has_no_status(key: str) -> None:
 
 
 def test_a_store_that_forgets_by_itself_has_no_garbage(key: str) -> None:
-    assert SessionStore.clear_expired() == Cleared()
+    assert SessionStore.clear_expired() == GCResult()
     out = StringIO()
     call_command("clearsessions", stdout=out)
     assert out.getvalue() == ""

@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 from ...backends.base import StoreBackedSession
 from ...exceptions import StoreError
 from ...stores.abilities import Collectable
-from ...stores.garbage import BATCH_SIZE, Cleared, Sweep
+from ...stores.garbage import BATCH_SIZE, GCOptions, GCResult
 
 OPTIONS = ("batch_size", "limit", "max_seconds", "dry_run")
 
@@ -64,7 +64,7 @@ class Command(clearsessions.Command):
         try:
             with _progress_bar(self._shows_progress(options)) as progress:
                 cleared = engine.clear_expired(
-                    Sweep(
+                    GCOptions(
                         options.get("batch_size") or BATCH_SIZE,
                         options.get("limit"),
                         options.get("max_seconds"),
@@ -83,7 +83,7 @@ class Command(clearsessions.Command):
             self.stderr.isatty() and options.get("verbosity", 1) > 0 and not options.get("dry_run")
         )
 
-    def _report(self, cleared: Cleared, dry_run: bool) -> None:
+    def _report(self, cleared: GCResult, dry_run: bool) -> None:
         if dry_run:
             self.stdout.write(f"{cleared.seen} expired sessions would be removed.")
             return
@@ -111,7 +111,7 @@ class Command(clearsessions.Command):
 
 
 @contextmanager
-def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
+def _progress_bar(wanted: bool) -> Iterator[Callable[[GCResult], None] | None]:
     if not wanted:
         yield None
         return
@@ -123,7 +123,7 @@ def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
         return
     with tqdm(unit=" sessions") as bar:
 
-        def progress(cleared: Cleared) -> None:
+        def progress(cleared: GCResult) -> None:
             bar.total = max(cleared.total, cleared.seen)
             bar.update(cleared.seen - bar.n)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ...exceptions import SessionContended
 from ..backoff import pause
-from ..contract import Conflict, Found, Token
+from ..contract import Conflict, Token, Versioned
 from ..deadline import Deadline
 from ..record import Record
 
@@ -22,7 +22,7 @@ def end(
     tombstone: Record,
     token: Token,
     *,
-    read: Callable[[], Found | None],
+    read: Callable[[], Versioned | None],
     put: Callable[[Record, Token], object],
 ) -> Record | None:
     """
@@ -45,7 +45,7 @@ def end(
             put(tombstone, token)
             return tombstone
         except Conflict as conflict:
-            found, token = conflict.found, None
+            found, token = conflict.current, None
         if limit.left <= 0:
             break
         if attempt:

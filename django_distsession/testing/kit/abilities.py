@@ -22,7 +22,7 @@ from ...stores.abilities import (
 )
 from ...stores.cache import CacheStore
 from ...stores.contract import Store
-from ...stores.garbage import Sweep
+from ...stores.garbage import GCOptions
 from ...stores.record import Record
 from ..records import HOUR, make_record, with_word
 from .base import StoreTests, assert_ended, assert_holds, assert_same, conflict_of, stored
@@ -87,7 +87,7 @@ class Abilities(StoreTests):
         self, store: Store, collectable: Collectable, storage_id: str
     ) -> None:
         store.add(storage_id, make_record("a", expires_in=-HOUR))
-        counted = collectable.clear_expired(Sweep(dry_run=True))
+        counted = collectable.clear_expired(GCOptions(dry_run=True))
         assert counted.seen >= 1
         assert counted.purged == counted.deleted == 0
         assert collectable.clear_expired().seen >= counted.seen

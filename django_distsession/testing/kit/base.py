@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 from ...exceptions import StoreUnavailable
-from ...stores.contract import Conflict, Found, Store, Token
+from ...stores.contract import Conflict, Store, Token, Versioned
 from ...stores.record import Record
 from ..records import with_word
 
@@ -71,7 +71,7 @@ class StoreTests:
         return secrets.token_hex(32)
 
 
-def stored(store: Store, storage_id: str) -> Found:
+def stored(store: Store, storage_id: str) -> Versioned:
     """
     Return what is stored, which must not be nothing.
     """
@@ -119,13 +119,13 @@ def assert_fits(store: Store, storage_id: str, token: Token) -> None:
     assert_holds(store, storage_id, record)
 
 
-def conflict_of(call: Callable[[], object]) -> Found | None:
+def conflict_of(call: Callable[[], object]) -> Versioned | None:
     """
     Return what the `Conflict` carries that the call must raise.
     """
     with pytest.raises(Conflict) as caught:
         call()
-    return caught.value.found
+    return caught.value.current
 
 
 def patiently(call: Callable[[], T]) -> T:

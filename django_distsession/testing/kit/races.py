@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from ...exceptions import StoreError, StoreUnavailable
-from ...stores.contract import Conflict, Found, Store
+from ...stores.contract import Conflict, Store, Versioned
 from ...stores.record import Record
 from ..records import HOUR, entries, make_record, with_word
 from .base import PATIENCE, StoreTests, assert_ended, patiently, stored
@@ -50,14 +50,14 @@ def tries() -> Iterator[None]:
     pytest.fail(f"There was no getting through within {PATIENCE:.0f} seconds.")
 
 
-def after_adding(word: str, store: Store, storage_id: str, found: Found) -> Found:
+def after_adding(word: str, store: Store, storage_id: str, found: Versioned) -> Versioned:
     """
     Try to add a word to a record that was read. Return what is stored then.
     """
     try:
         store.replace(storage_id, with_word(found.record, word), found.token)
     except Conflict as conflict:
-        current = conflict.found
+        current = conflict.current
     except StoreUnavailable:
         # So much for a store's patience with a crowd. It is safe to try again.
         current = found
@@ -95,7 +95,7 @@ class Races(StoreTests):
         Check that one won, and that all others were told what is stored.
         """
         won = [record for record, error in zip(records, raised, strict=True) if error is None]
-        conflicts = [error.found for error in raised if isinstance(error, Conflict)]
+        conflicts = [error.current for error in raised if isinstance(error, Conflict)]
         assert len(won) + len(conflicts) == len(records), raised
         assert len(won) == 1 or (len(won) == 0 and not self.has_one_copy), "one has to win"
         now = entries(stored(store, storage_id).record)

@@ -17,7 +17,7 @@ from django_distsession import conf
 from django_distsession.backends.couchdb import CouchDBSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.abilities import parts_of
-from django_distsession.stores.contract import Conflict, Found
+from django_distsession.stores.contract import Conflict, Versioned
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import memcached_nodes
@@ -46,7 +46,7 @@ def cache_of(session_class: Engine) -> MemcachedStore:
     return next(part for part in parts if isinstance(part, MemcachedStore))
 
 
-def held(cache: MemcachedStore, storage_id: str) -> Found:
+def held(cache: MemcachedStore, storage_id: str) -> Versioned:
     found = cache.get(storage_id)
     assert found is not None
     return found
@@ -110,8 +110,8 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     cache.replace(storage_id, before.record._replace(validated_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
         cache.invalidate(storage_id, before.token)
-    assert conflict.value.found is not None
-    assert conflict.value.found.record.validated_at == 1
+    assert conflict.value.current is not None
+    assert conflict.value.current.record.validated_at == 1
     cache.invalidate(storage_id, held(cache, storage_id).token)
     assert cache.get(storage_id) is None
     cache.invalidate(storage_id, before.token)
