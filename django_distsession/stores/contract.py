@@ -34,7 +34,7 @@ class Versioned(NamedTuple):
 
 class Conflict(StoreError):
     """
-    What is stored is not what the token came with. Nothing was written.
+    What is stored is not what the token came with, and was not replaced.
 
     current: what the store holds now, so that the caller merges without another read; None where
         it holds nothing any more.
