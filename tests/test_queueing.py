@@ -13,7 +13,8 @@ import pytest
 from django_distsession.backends import queueing
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.queueing import SaveQueues, Ticket
-from django_distsession.stores.base import Found, Record
+from django_distsession.stores.contract import Versioned
+from django_distsession.stores.record import Record
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]
@@ -73,7 +74,7 @@ def test_many_saves_of_one_session_make_few_requests(
 def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:
     queues, order = SaveQueues(), []
     tickets = [joined(queues) for _ in range(5)]
-    found = [Found(Record.tombstone(number), None) for number in range(5)]
+    found = [Versioned(Record.tombstone(number), None) for number in range(5)]
     assert tickets[0].wait(deadline()) is None
 
     def take_turn(number: int) -> None:
@@ -148,7 +149,7 @@ def test_two_that_stand_behind_the_same_one_both_go() -> None:
     one, other = Ticket("id"), Ticket("id")
     for ticket in (one, other):
         ticket.follow(first)
-    first.stored = Found(Record.tombstone(1), None)
+    first.stored = Versioned(Record.tombstone(1), None)
     queues.leave(first)
     assert one.wait(deadline()) == other.wait(deadline()) == first.stored
 

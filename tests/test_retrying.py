@@ -10,7 +10,8 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stamps import HISTORY
-from django_distsession.stores.base import Conflict, Record, Store, Token
+from django_distsession.stores.contract import Conflict, Store, Token
+from django_distsession.stores.record import Record
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 # Importing the checks registers them, also where the app is not installed.
 from .. import checks, conf
-from ..stores.base import Store
+from ..stores.contract import Store
 from .queueing import SaveQueues
 from .records import Records
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .. import conf
-from ..stores.base import Merge
+from ..stores.contract import Merge
 from ..stores.memcached import MemcachedStore
 from .base import StoreBackedSession
 from .records import Records

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 
 from ..stores import forking
-from ..stores.base import Found
+from ..stores.contract import Versioned
 
 # After so many seconds without any progress, the next in a queue goes ahead.
 LONGEST_TURN = 1.0
@@ -46,7 +46,7 @@ class Ticket:
 
     def __init__(self, storage_id: str) -> None:
         self.storage_id = storage_id
-        self.stored: Found | None = None
+        self.stored: Versioned | None = None
         self._before: Ticket | None = None
         self._queue = _Queue()
         # Held until the save is done.
@@ -60,7 +60,7 @@ class Ticket:
         if before is not None:
             self._before, self._queue = before, before._queue
 
-    def wait(self, deadline: float) -> Found | None:
+    def wait(self, deadline: float) -> Versioned | None:
         """
         Return what the save before this one stored, when that is done, or None.
 

@@ -15,7 +15,7 @@ from ..exceptions import StoreUnavailable, UnreadableCopy
 from ..stamps import Stamp
 from ..state import State, first_state, new_tag, next_state
 from ..stores.backoff import pause
-from ..stores.base import Conflict, Found
+from ..stores.contract import Conflict, Versioned
 from . import expiry
 from .changes import NO_CHANGE, Change, find_change
 from .expiry import EXPIRY_KEY, Expiring
@@ -63,7 +63,7 @@ class Saving(Loading, Expiring, Lending):
         try:
             token = store.add(storage_id, record)
         except Conflict as conflict:
-            found = conflict.found
+            found = conflict.current
             if found is None or found.record.ended or found.record.is_live(time.time()):
                 raise CreateError from None
             state = self._first(after=found.record.version.generation)
@@ -124,7 +124,7 @@ class Saving(Loading, Expiring, Lending):
                 if current is not None:
                     retry.meet(current)
             written = self._write_again(storage_id, retry, deadline)
-            ticket.stored = Found(written.record, written.token)
+            ticket.stored = Versioned(written.record, written.token)
             return written
         finally:
             queues.leave(ticket)
@@ -154,9 +154,9 @@ class Saving(Loading, Expiring, Lending):
         )
 
     def _meet(self, storage_id: str, retry: Retry, conflict: Conflict) -> None:
-        retry.meet(self._still_usable(storage_id, conflict.found), applied=conflict.applied)
+        retry.meet(self._still_usable(storage_id, conflict.current), applied=conflict.applied)
 
-    def _still_usable(self, storage_id: str, found: Found | None) -> Loaded:
+    def _still_usable(self, storage_id: str, found: Versioned | None) -> Loaded:
         current = self._usable(storage_id, found)
         if current is None:
             if found and found.record.is_live(time.time()):

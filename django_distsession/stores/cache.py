@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
-from .base import Record, Store, Token
+from .abilities import Closable, Inspectable, Refreshable
+from .contract import Store, Token
+from .record import Record
 
 
-class CacheStore(Store):
+@runtime_checkable
+class CacheStore(Store, Refreshable, Inspectable, Closable, Protocol):
     """
     A store that may stand in front of a durable one: it keeps `source_rev` and what follows it.
     """

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import StoreError
-from ..base import Found, Merge, Record
+from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..record import Record
 from . import tokens
 from .client import Client, RequestFailed, portions
 
@@ -83,7 +84,7 @@ def merge_branches(
     storage_id: str,
     document: dict[str, Any],
     deadline: Deadline,
-) -> Found | None:
+) -> Versioned | None:
     """
     Return what all branches together say, for a document that was read with its conflicts.
 
@@ -98,7 +99,7 @@ def merge_branches(
     branches = read_branches(client, merge, read, storage_id, document, deadline)
     if branches.record is None:
         return None
-    return Found(branches.record, tokens.join(branches.winner, branches.seen))
+    return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
 
 
 def _merged(merge: Merge, storage_id: str, records: list[Record]) -> Record | None:

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..base import Cleared, Record, Sweep
+from ..garbage import GCOptions, GCResult
+from ..record import Record
 from . import documents
 from .answers import is_whole
 from .branches import Branches
@@ -49,7 +50,7 @@ class Collection:
         self,
         client: Client,
         before: int,
-        sweep: Sweep,
+        options: GCOptions,
         *,
         branches: Callable[[str, dict[str, Any]], Branches],
         as_json: bool,
@@ -57,21 +58,21 @@ class Collection:
     ) -> None:
         self._client = client
         self._before = before
-        self._sweep = sweep
+        self._options = options
         self._branches = branches
         self._as_json = as_json
         self._reporter = reporter
-        self._deadline = sweep.max_seconds and time.monotonic() + sweep.max_seconds
-        self.cleared = Cleared()
-        self._removal = Removal(client, sweep.batch_size, self.cleared, self._pass_over)
+        self._deadline = options.max_seconds and time.monotonic() + options.max_seconds
+        self.cleared = GCResult()
+        self._removal = Removal(client, options.batch_size, self.cleared, self._pass_over)
 
-    def run(self) -> Cleared:
+    def run(self) -> GCResult:
         """
         Do it.
         """
-        if self._sweep.dry_run or self._sweep.progress:
+        if self._options.dry_run or self._options.progress:
             self.cleared.total = self._count()
-        if self._sweep.dry_run:
+        if self._options.dry_run:
             self.cleared.seen = self.cleared.total
             return self.cleared
         try:
@@ -80,8 +81,8 @@ class Collection:
                 self.cleared.seen += len(batch)
                 if batch:
                     self._removal.remove(batch)
-                if self._sweep.progress:
-                    self._sweep.progress(self.cleared)
+                if self._options.progress:
+                    self._options.progress(self.cleared)
                 self._check_time()
             self._report_without_expiry()
         except OutOfTime:
@@ -95,10 +96,10 @@ class Collection:
     def _count(self, **query: Any) -> int:
         rows = self._client.view(EXPIRY, BY_EXPIRY, **(query or self._range))
         total = int(rows[0]["value"]) if rows else 0
-        return total if query or self._sweep.limit is None else min(total, self._sweep.limit)
+        return total if query or self._options.limit is None else min(total, self._options.limit)
 
     def _left(self) -> int | None:
-        return None if self._sweep.limit is None else self._sweep.limit - self.cleared.seen
+        return None if self._options.limit is None else self._options.limit - self.cleared.seen
 
     def _check_time(self) -> None:
         if self._deadline and time.monotonic() > self._deadline:
@@ -117,7 +118,7 @@ class Collection:
         seen: set[str] = set()
         skip = 0
         while (left := self._left()) is None or left > 0:
-            size = self._sweep.batch_size if left is None else min(left, self._sweep.batch_size)
+            size = self._options.batch_size if left is None else min(left, self._options.batch_size)
             rows = self._client.view(EXPIRY, view, limit=size, skip=skip, **query)
             if not rows:
                 return

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..base import Record
 from ..cache import CacheStore
+from ..record import Record
 from .missed_writes import CLOCK_TOLERANCE, Miss, MissedWrites
 
 

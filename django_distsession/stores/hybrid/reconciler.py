@@ -15,9 +15,11 @@ from contextlib import suppress
 
 from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable
 from .. import forking
-from ..base import Conflict, DurableStore, Found, Merge, Record, Token
+from ..abilities import DurableStore
 from ..cache import CacheStore
+from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
+from ..record import Record
 from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .tokens import Tokens, from_cache, from_durable
@@ -51,7 +53,7 @@ class Reconciler:
         self._counting = threading.Lock()
 
     def write_through(
-        self, storage_id: str, durable: Found, token: Token, asked: Asked, deadline: Deadline
+        self, storage_id: str, durable: Versioned, token: Token, asked: Asked, deadline: Deadline
     ) -> Tokens:
         """
         Put what was just written to the durable store where the cache's token points to, or where
@@ -63,7 +65,7 @@ class Reconciler:
             try:
                 taken = self._put(storage_id, copy, token)
             except Conflict as conflict:
-                cached = conflict.found
+                cached = conflict.current
             except RecordTooLarge:
                 # It lives in the durable store alone, and an older copy must not outlive it, nor
                 # come back with a server that is away.
@@ -91,13 +93,13 @@ class Reconciler:
     def reconcile(
         self,
         storage_id: str,
-        durable: Found | None,
-        cached: Found | None,
+        durable: Versioned | None,
+        cached: Versioned | None,
         asked: Asked,
         deadline: Deadline,
         *,
         strict: bool = False,
-    ) -> Found | None:
+    ) -> Versioned | None:
         """
         Bring both stores to the state that holds what both know, and return it.
 
@@ -123,20 +125,20 @@ class Reconciler:
                 try:
                     durable = self._sync_durable(storage_id, agreed, durable, cached)
                 except Conflict as conflict:
-                    asked, durable = again, conflict.found
+                    asked, durable = again, conflict.current
                     continue
                 except (StoreUnavailable, RecordTooLarge) as error:
                     if strict:
                         raise
                     logger.debug("The durable store is not told what it lacks: %s", error)
                     tokens = Tokens(durable and durable.token, cached and cached.token)
-                    return Found(agreed, tokens)
+                    return Versioned(agreed, tokens)
             try:
                 token = self._sync_cache(storage_id, durable, cached, asked)
             except Conflict as conflict:
-                cached = conflict.found
+                cached = conflict.current
             else:
-                return durable and Found(durable.record, Tokens(durable.token, token))
+                return durable and Versioned(durable.record, Tokens(durable.token, token))
         if strict:
             raise SessionContended("A session kept changing while its copies were compared.")
         self._missed.note(storage_id)
@@ -167,11 +169,13 @@ class Reconciler:
             try:
                 self._durable.add(storage_id, Record.tombstone(expires_at))
             except Conflict as conflict:
-                found = conflict.found
+                found = conflict.current
         if found is not None and not found.record.ended:
             self._durable.end(storage_id, expires_at, found.token)
 
-    def _agree(self, storage_id: str, durable: Found | None, cached: Found | None) -> Record | None:
+    def _agree(
+        self, storage_id: str, durable: Versioned | None, cached: Versioned | None
+    ) -> Record | None:
         if durable is None:
             return cached and self._only_cached(storage_id, cached.record)
         ours = durable.record
@@ -211,8 +215,8 @@ class Reconciler:
         return cached.validated_at >= asked.at or self._freshness.is_fresh(storage_id, cached)
 
     def _sync_durable(
-        self, storage_id: str, agreed: Record, durable: Found | None, cached: Found | None
-    ) -> Found:
+        self, storage_id: str, agreed: Record, durable: Versioned | None, cached: Versioned | None
+    ) -> Versioned:
         if agreed.ended:
             is_told = (
                 durable.record.ended
@@ -221,15 +225,15 @@ class Reconciler:
             )
             if not is_told:
                 self.end_durably(storage_id, agreed.expires_at, durable and durable.token)
-            return Found(agreed, None)
+            return Versioned(agreed, None)
         if durable is None:
-            return Found(agreed, self._durable.add(storage_id, agreed))
+            return Versioned(agreed, self._durable.add(storage_id, agreed))
         if durable.record.version == agreed.version:
             return durable
-        return Found(agreed, self._durable.replace(storage_id, agreed, durable.token))
+        return Versioned(agreed, self._durable.replace(storage_id, agreed, durable.token))
 
     def _sync_cache(
-        self, storage_id: str, told: Found | None, cached: Found | None, asked: Asked
+        self, storage_id: str, told: Versioned | None, cached: Versioned | None, asked: Asked
     ) -> Token:
         token: Token = None
         try:
@@ -248,7 +252,7 @@ class Reconciler:
                 self.synced += 1
         return token
 
-    def _put_or_invalidate(self, storage_id: str, copy: Record, cached: Found | None) -> Token:
+    def _put_or_invalidate(self, storage_id: str, copy: Record, cached: Versioned | None) -> Token:
         try:
             return self._put(storage_id, copy, cached and cached.token)
         except RecordTooLarge:
@@ -260,7 +264,7 @@ class Reconciler:
             return self._cache.add(storage_id, copy)
         return self._cache.replace(storage_id, copy, token)
 
-    def _put_tombstone(self, storage_id: str, ended: Record, cached: Found | None) -> None:
+    def _put_tombstone(self, storage_id: str, ended: Record, cached: Versioned | None) -> None:
         expires_at = ended.expires_at
         if cached is not None:
             if cached.record.ended and not cached.record.unsynced:
@@ -282,7 +286,7 @@ class Reconciler:
             with suppress(StoreUnavailable, Conflict):
                 self._cache.invalidate(storage_id, token)
 
-    def _invalidate(self, storage_id: str, cached: Found | None) -> None:
+    def _invalidate(self, storage_id: str, cached: Versioned | None) -> None:
         if cached is not None:
             self._cache.invalidate(storage_id, cached.token)
 

@@ -14,21 +14,12 @@ from functools import partial
 from typing import Any
 
 from ...exceptions import StoreUnavailable, UnreadableCopy
-from ..base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Merge,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
+from ..abilities import Copy, DurableStore, UserSession, parts_of
 from ..cache import CacheStore
+from ..contract import Conflict, Merge, Store, Token, Versioned
 from ..deadline import Deadline
+from ..garbage import GCOptions, GCResult
+from ..record import Record
 from .bypass import pass_by_cache
 from .freshness import Asked, Freshness
 from .handoff import Handoff
@@ -67,11 +58,11 @@ class HybridStore(DurableStore):
         self._missed = self._freshness.missed
         self._reconciler = Reconciler(cache, durable, merge=merge, freshness=self._freshness)
         self._write_behind = WriteBehind(cache, allowed=either)
-        self._reads: SingleFlight[Found | None] = SingleFlight()
+        self._reads: SingleFlight[Versioned | None] = SingleFlight()
         self._handoff = Handoff(cache, self._missed, self._bring_together)
         cache.on_recovery(self._handoff.begin)
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Read the cache; where it has nothing, or has not asked for long, the durable store.
         """
@@ -96,7 +87,7 @@ class HybridStore(DurableStore):
                 raise
             return from_cache(cached)
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         """
         Ask the durable store, however fresh the cache seems, and all of the cache's servers.
         """
@@ -125,7 +116,7 @@ class HybridStore(DurableStore):
             raise self._moved_on(storage_id, conflict, asked) from None
         except StoreUnavailable as error:
             return self._write_behind.take(storage_id, record, None, error)
-        return self._write_through(storage_id, Found(record, token), None, asked)
+        return self._write_through(storage_id, Versioned(record, token), None, asked)
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
         """
@@ -141,7 +132,7 @@ class HybridStore(DurableStore):
             raise self._moved_on(storage_id, conflict, asked) from None
         except StoreUnavailable as error:
             return self._write_behind.take(storage_id, record, token, error)
-        return self._write_through(storage_id, Found(record, swapped), token.cache, asked)
+        return self._write_through(storage_id, Versioned(record, swapped), token.cache, asked)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
@@ -171,11 +162,11 @@ class HybridStore(DurableStore):
         self._reconciler.reconcile(storage_id, durable, cached, asked, deadline, strict=True)
         return True
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Clear the durable store; the cache forgets by itself.
         """
-        return self._durable.clear_expired(sweep)
+        return self._durable.clear_expired(options)
 
     def for_user(self, user: str) -> list[UserSession]:
         """
@@ -201,8 +192,8 @@ class HybridStore(DurableStore):
         Yield this store and both that it is made of.
         """
         yield self
-        yield from self._cache.parts()
-        yield from self._durable.parts()
+        yield from parts_of(self._cache)
+        yield from parts_of(self._durable)
 
     def status(self) -> list[dict[str, Any]]:
         """
@@ -223,7 +214,7 @@ class HybridStore(DurableStore):
         self._cache.close()
         self._durable.close()
 
-    def _look(self, storage_id: str) -> tuple[Found | None, bool]:
+    def _look(self, storage_id: str) -> tuple[Versioned | None, bool]:
         """
         Return what the cache holds, and whether it could be reached.
         """
@@ -233,15 +224,15 @@ class HybridStore(DurableStore):
             pass_by_cache(error)
             return None, False
 
-    def _look_and_ask(self, storage_id: str, deadline: Deadline) -> Found | None:
+    def _look_and_ask(self, storage_id: str, deadline: Deadline) -> Versioned | None:
         cached, is_reached = self._look(storage_id)
         if cached is not None and self._freshness.is_fresh(storage_id, cached.record):
             return from_cache(cached)
         return self._ask(storage_id, cached, is_reached, deadline)
 
     def _ask(
-        self, storage_id: str, cached: Found | None, is_reached: bool, deadline: Deadline
-    ) -> Found | None:
+        self, storage_id: str, cached: Versioned | None, is_reached: bool, deadline: Deadline
+    ) -> Versioned | None:
         asked = self._freshness.asking(storage_id)
         durable = self._durable.get(storage_id)
         return self._reconcile(storage_id, durable, cached, is_reached, asked, deadline)
@@ -249,12 +240,12 @@ class HybridStore(DurableStore):
     def _reconcile(
         self,
         storage_id: str,
-        durable: Found | None,
-        cached: Found | None,
+        durable: Versioned | None,
+        cached: Versioned | None,
         is_reached: bool,
         asked: Asked,
         deadline: Deadline,
-    ) -> Found | None:
+    ) -> Versioned | None:
         if not is_reached:
             return self._without_cache(durable)
         if durable is None and cached is None and self._write_behind.allowed:
@@ -266,8 +257,8 @@ class HybridStore(DurableStore):
         self._look_and_ask(storage_id, Deadline(self._timeout))
 
     def _without_cache(
-        self, durable: Found | None, error: StoreUnavailable | None = None
-    ) -> Found | None:
+        self, durable: Versioned | None, error: StoreUnavailable | None = None
+    ) -> Versioned | None:
         if durable is None and self._write_behind.allowed:
             cache, store = self._names
             raise StoreUnavailable(
@@ -276,7 +267,9 @@ class HybridStore(DurableStore):
             ) from error
         return from_durable(durable)
 
-    def _write_through(self, storage_id: str, durable: Found, token: Token, asked: Asked) -> Token:
+    def _write_through(
+        self, storage_id: str, durable: Versioned, token: Token, asked: Asked
+    ) -> Token:
         deadline = Deadline(self._timeout)
         return self._reconciler.write_through(storage_id, durable, token, asked, deadline)
 
@@ -287,7 +280,7 @@ class HybridStore(DurableStore):
         Where the session is over, the cache is told. Where it goes on, the save that follows
         tells it: the sooner that comes, the less often it meets yet another one.
         """
-        durable = conflict.found
+        durable = conflict.current
         if durable is not None and not durable.record.ended:
             return Conflict(from_durable(durable), applied=conflict.applied)
         cached, is_reached = self._look(storage_id)

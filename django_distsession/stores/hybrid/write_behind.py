@@ -8,8 +8,9 @@ import threading
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from .. import forking
-from ..base import Conflict, Record
 from ..cache import CacheStore
+from ..contract import Conflict
+from ..record import Record
 from .tokens import Tokens, from_cache
 
 NO_TOKENS = Tokens(None, None)
@@ -52,10 +53,10 @@ class WriteBehind:
             else:
                 taken = self._cache.replace(storage_id, copy, token.cache)
         except Conflict as conflict:
-            if conflict.found is None:
+            if conflict.current is None:
                 # Without a copy, it cannot tell whether the session has ended meanwhile.
                 raise error from None
-            raise Conflict(from_cache(conflict.found), applied=conflict.applied) from None
+            raise Conflict(from_cache(conflict.current), applied=conflict.applied) from None
         except (StoreUnavailable, RecordTooLarge) as refusal:
             raise error from refusal
         self._count()

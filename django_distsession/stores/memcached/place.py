@@ -10,8 +10,9 @@ from typing import TypeGuard
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
-from ..base import Copy, Record
+from ..abilities import Copy
 from ..deadline import Deadline
+from ..record import Record
 from . import wire
 from .agreement import Held
 from .connection import (

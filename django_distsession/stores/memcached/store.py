@@ -17,11 +17,13 @@ from operator import attrgetter
 from typing import Any
 
 from ...secret import Secret
-from ..base import Conflict, Copy, Found, Merge, Record, Token
+from ..abilities import Copy
 from ..cache import CacheStore
+from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
+from ..record import Record
+from ..repairing import Repair
 from . import wire
-from .agreement import Repair
 from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
@@ -88,7 +90,7 @@ class MemcachedStore(CacheStore):
             self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
         )
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Read all replicas, bring copies that differ together, repair, and only then answer.
 
@@ -107,9 +109,9 @@ class MemcachedStore(CacheStore):
         tokens = Tokens(held.record)
         for node, reply in zip(place.replicas, replies, strict=True):
             tokens[node] = reply.cas
-        return Found(held.record, tokens)
+        return Versioned(held.record, tokens)
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         """
         Read again, those replicas too that are left out at present.
         """

@@ -12,7 +12,7 @@ import struct
 from hashlib import blake2b
 
 from ...stamps import LARGEST, TAG_SIZE, Stamp
-from ..base import Record
+from ..record import Record
 
 MAGIC = b"dS"
 FORMAT = 1

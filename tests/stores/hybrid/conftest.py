@@ -13,8 +13,8 @@ from django_distsession import conf
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.records import Records
-from django_distsession.stores.base import Record
 from django_distsession.stores.hybrid import HybridStore
+from django_distsession.stores.record import Record
 from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable
 
 REVALIDATE_AFTER = 100

@@ -10,19 +10,11 @@ from itertools import count
 from typing import Any
 
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
-from django_distsession.stores.base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
+from django_distsession.stores.abilities import Copy, DurableStore, UserSession
 from django_distsession.stores.cache import CacheStore
+from django_distsession.stores.contract import Conflict, Store, Token, Versioned
+from django_distsession.stores.garbage import GCOptions, GCResult
+from django_distsession.stores.record import Record
 
 
 class Killed(BaseException):
@@ -66,16 +58,16 @@ class FakeStore(Store, ABC):
         if not self.up:
             raise StoreUnavailable("no reply")
 
-    def _found(self, storage_id: str) -> Found | None:
+    def _found(self, storage_id: str) -> Versioned | None:
         held = self.held.get(storage_id)
-        return held and Found(*held)
+        return held and Versioned(*held)
 
     def _keep(self, storage_id: str, record: Record) -> str:
         token = f"{next(self._tokens)}-fake"
         self.held[storage_id] = record, token
         return token
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         self._request("get")
         found = self._found(storage_id)
         self._reply("get")
@@ -133,7 +125,7 @@ class FakeCache(FakeStore, CacheStore):
     def reachable_since(self, storage_id: str) -> float:
         return self.since
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         found = self.get(storage_id)
         if found is None and self.silent:
             raise StoreUnavailable("a server that may hold it is silent")
@@ -194,8 +186,8 @@ class FakeDurable(FakeStore, DurableStore):
             self._keep(storage_id, Record.tombstone(expires_at))
         self._reply("end")
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
-        return Cleared()
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
+        return GCResult()
 
     def for_user(self, user: str) -> list[UserSession]:
         return [

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from django_distsession.backends.hybrid import SessionStore
+from django_distsession.stores.abilities import parts_of
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import memcached_nodes
 from testproject.servers.links import Link
 from testproject.servers.network import Network
 from testproject.servers.process import LOOPBACK
+from tests.conftest import close_connections
 
 SOON = 30.0
 NEVER = 1000.0
@@ -57,11 +59,11 @@ def process(
 
     yield make
     for one in made:
-        one.get_store().close()
+        close_connections(one)
 
 
 def nodes_of(process: Engine) -> Any:
-    parts = process.get_store().parts()
+    parts = parts_of(process.get_store())
     return next(part for part in parts if isinstance(part, MemcachedStore)).nodes
 
 

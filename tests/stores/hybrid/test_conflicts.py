@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from django_distsession.stores.base import Conflict, Record, Token
+from django_distsession.stores.contract import Conflict, Token
+from django_distsession.stores.record import Record
 from tests.stores.hybrid.conftest import Tiers, contents, create, hybrid_store, loaded, storage_id
 from tests.stores.hybrid.fakes import FakeStore
 

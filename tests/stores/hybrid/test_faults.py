@@ -15,6 +15,7 @@ import pytest
 
 from django_distsession.backends.hybrid import SessionStore
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.abilities import parts_of
 from django_distsession.stores.couchdb import CouchDBStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import CouchDBServer, MemcachedNode, memcached_nodes
@@ -102,7 +103,7 @@ def wait_for_couchdb(processes: list[Process]) -> None:
     """
     for process in processes:
         store = process.get_store()
-        couchdb = next(part for part in store.parts() if isinstance(part, CouchDBStore))
+        couchdb = next(part for part in parts_of(store) if isinstance(part, CouchDBStore))
         until(partial(is_up, couchdb), partial(store.get, "0" * 64))
 
 
@@ -121,7 +122,7 @@ def wait_for_memcached(processes: list[Process], load: Load) -> None:
 
 
 def memcached_of(process: Process) -> MemcachedStore:
-    return next(part for part in process.get_store().parts() if isinstance(part, MemcachedStore))
+    return next(part for part in parts_of(process.get_store()) if isinstance(part, MemcachedStore))
 
 
 def sync(processes: list[Process], load: Load) -> None:

@@ -15,11 +15,11 @@ import pytest
 from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import MemcachedStore, wire
 from django_distsession.stores.memcached import place as place_module
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
+from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
 from .conftest import ask, contents, copies, holders, out_of_reach, store_of, stored

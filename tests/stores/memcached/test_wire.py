@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from django_distsession.stamps import LARGEST, Stamp
-from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import wire
+from django_distsession.stores.record import Record
 
 OF = wire.fingerprint("a" * 64)
 TAG = b"-_aZ09+x"
