@@ -100,8 +100,7 @@ class MemcachedStore(CacheStore):
         replies = place.ask(deadline)
         if not are_alike(replies):
             return self._reconciler.settle(place, deadline, replies=replies)[0]
-        # As they nearly always are: one look at one of them is enough. At that with the least time
-        # left: after SIGCONT a server's clock lags.
+        # As they nearly always are. The least time left counts: after SIGCONT a clock lags.
         reply = min(replies, key=attrgetter("ttl"))
         held = place.read(place.replicas[0], reply, self._clock())
         if held.record is None:
@@ -165,8 +164,7 @@ class MemcachedStore(CacheStore):
         deadline: Deadline,
     ) -> list[Reply | None]:
         """
-        Write, and where too few servers took it, ask those that did not answer once more, or after
-        all.
+        Write, and where too few servers took it, ask those that did not answer once more.
         """
         replies = place.write(record, conditions, ttl, deadline)
         rest = [one for one, reply in zip(conditions, replies, strict=True) if reply is None]
