@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from benchmarks import garbage, hung_node, hung_tail, ratios, report
+from benchmarks import crowd, garbage, hung_node, hung_tail, ratios, report
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
@@ -53,9 +53,13 @@ def main() -> None:
             url, database = servers.couchdb.url, servers.database
             collected = garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
             verdicts += filter(None, [collected])
-    print(report.as_text(environment, results, verdicts, hung, tail))
+        crowded = None
+        if crowd.CONTENDER in options.contenders:
+            crowded = crowd.measure(rounds=options.rounds, batch=options.batch)
+            verdicts.append(crowded.verdict)
+    print(report.as_text(environment, results, verdicts, hung, tail, crowded))
     if options.json:
-        document = report.as_document(environment, results, verdicts, hung, tail)
+        document = report.as_document(environment, results, verdicts, hung, tail, crowded)
         Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -30,17 +30,17 @@ def measure(url: str, database: str, *, rounds: int, batch: int) -> Verdict | No
     Return how the times compare; None where the server cannot purge.
     """
     from django_distsession.backends.couchdb import SessionStore
-    from django_distsession.stores.base import Sweep
+    from django_distsession.stores.garbage import GCOptions
 
     sessions = BATCH * max(2, min(batch, 20))
-    sweep = Sweep(batch_size=BATCH)
+    options = GCOptions(batch_size=BATCH)
     ours: list[float] = []
     bare: list[float] = []
     with BareCouchDB(url) as couchdb:
         SessionStore().create()
         for _ in range(max(1, min(rounds, MOST_ROUNDS))):
             _fill(couchdb, database, sessions)
-            ours.append(_timed(lambda: SessionStore.clear_expired(sweep)))
+            ours.append(_timed(lambda: SessionStore.clear_expired(options)))
             _fill(couchdb, database, sessions)
             if not couchdb.can_purge(database):
                 return None

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks import crowd
+from benchmarks.crowd import Crowd
 from benchmarks.hung_node import CONTENDER, HungNode
 from benchmarks.hung_tail import PROCESSES, HungTail
 from benchmarks.measuring import Cell, Result
@@ -21,12 +23,14 @@ def as_text(
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
     tail: HungTail | None,
+    crowded: Crowd | None,
 ) -> str:
     sections = [
         _environment(environment),
         _times(results),
         _hung(hung),
         _tail(tail),
+        _crowd(crowded),
         _ratios(verdicts),
     ]
     return "\n\n".join(filter(None, ("\n".join(lines) for lines in sections)))
@@ -38,6 +42,7 @@ def as_document(
     verdicts: Sequence[Verdict],
     hung: HungNode | None,
     tail: HungTail | None,
+    crowded: Crowd | None,
 ) -> dict[str, Any]:
     return {
         "environment": dict(environment),
@@ -45,6 +50,7 @@ def as_document(
         "ratios": [{**asdict(verdict), "is_met": verdict.is_met} for verdict in verdicts],
         "hung_node": hung and asdict(hung),
         "hung_tail": tail and asdict(tail),
+        "crowd": crowded and asdict(crowded),
     }
 
 
@@ -79,6 +85,14 @@ def _tail(tail: HungTail | None) -> Iterator[str]:
         yield f"  {'all healthy':<26}{tail.healthy:9.0f}{tail.healthy_slowest:9.0f}"
         yield f"  {'one node hung for long':<26}{tail.hung:9.0f}{tail.hung_slowest:9.0f}"
         yield f"  {'the load that found out':<35}{tail.finding_out:9.0f}"
+
+
+def _crowd(crowded: Crowd | None) -> Iterator[str]:
+    if crowded is not None:
+        yield f"{Operation.SAVE} by {crowd.CONTENDER} while {crowd.SAVES} save one session at once"
+        yield f"  {'another session, alone':<26}{crowded.alone:9.0f}"
+        yield f"  {'another session, beside':<26}{crowded.beside:9.0f}"
+        yield f"  {'the longest of the crowd':<26}{crowded.longest:9.0f}"
 
 
 def _ratios(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -135,7 +135,7 @@ class Codec(ABC):
                 raise TypeError("The session is not a dict.")
             numbers = self.loads(body[data_end:]) if len(body) > data_end else NOTHING
             packed = body[:stamps_size]
-            stamps, removed, cleared = unpack_stamps(flags, packed, values, numbers)
+            stamps, removed, cleared, unseen = unpack_stamps(flags, packed, values, numbers)
             merged = flags & MERGED != 0
             if count != len(values):
                 # The serializer has learnt to leave keys out, say. So this is not quite what that
@@ -143,7 +143,15 @@ class Codec(ABC):
                 stamps, merged = Stamps.of(version, dict.fromkeys(values, version)), True
             saved = stamps.latest if merged else version
             state = State(
-                values, stamps, created_at, expires_at, saved, removed, cleared, merged=merged
+                values,
+                stamps,
+                created_at,
+                expires_at,
+                saved,
+                removed,
+                cleared,
+                merged=merged,
+                unseen=unseen,
             )
             if not self.authenticated:
                 # Damage shows now, or else in the middle of a save.
@@ -279,14 +287,17 @@ class JSONCodec(Codec):
         Return `{"data": the session dict, "stamps": …}`, with stamps by key and not by position:
         a server may reorder the keys of an object.
         """
+        recent = state.stamps.recent
         used = [state.saved, *state.stamps.values(), *state.removed.values(), state.cleared]
-        table = list(dict.fromkeys(used))
+        table = list(dict.fromkeys([*used, *recent]))
         rows = {stamp: row for row, stamp in enumerate(table)}
         stamps = {
             "created_at": state.created_at,
             "expires_at": state.expires_at,
             "merged": state.merged,
             "cleared": rows[state.cleared],
+            "recent": [rows[stamp] for stamp in recent],
+            "unseen": [rows[stamp] for stamp in state.unseen],
             "table": table,
             "keys": {key: rows[stamp] for key, stamp in state.stamps.items()},
             "removed": {key: rows[stamp] for key, stamp in state.removed.items()},
@@ -307,9 +318,10 @@ class JSONCodec(Codec):
             table, rows = list(starmap(Stamp.stored, stamps["table"])), stamps["keys"]
             last = len(table) - 1
             known = {key: table[whole(rows.get(key, 0), last)] for key in values}
+            recent = [table[whole(row, last)] for row in stamps.get("recent", ())]
             state = State(
                 values,
-                Stamps.of(table[0], known),
+                Stamps.of(table[0], known, recent),
                 whole(stamps["created_at"]),
                 whole(stamps["expires_at"]),
                 table[0],
@@ -321,6 +333,7 @@ class JSONCodec(Codec):
                 table[whole(stamps["cleared"], last)],
                 # If these are not quite the keys that that save wrote, it goes not by its name.
                 merged=stamps.get("merged", False) is not False or values.keys() != rows.keys(),
+                unseen=tuple([table[whole(row, last)] for row in stamps.get("unseen", ())]),
             )
             return state, self.dumps(values)
         except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:

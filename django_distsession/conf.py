@@ -37,6 +37,7 @@ __all__ = [
     "MemcachedSettings",
     "Problem",
     "Settings",
+    "engine_in_use",
     "full_name",
     "get",
     "missing",
@@ -66,16 +67,24 @@ UNKNOWN, BAD_VALUE, IMPOSSIBLE, MISSING = "E001", "E002", "E003", "E004"
 BAD_DATABASE, BAD_PATH = "E005", "E006"
 
 
-def needed_sections() -> tuple[str, ...]:
+def engine_in_use() -> Any:
     """
-    Return the sections that the engine in use needs; none for an engine that is not ours.
+    Return the `SessionStore` of `SESSION_ENGINE`; None if it was not made with this package.
     """
     try:
         engine = import_module(settings.SESSION_ENGINE)
     except ImportError:
         # Django says so, and better, as soon as the engine is used.
-        return ()
-    return getattr(getattr(engine, "SessionStore", None), "needed_settings", ())
+        return None
+    session_store = getattr(engine, "SessionStore", None)
+    return session_store if hasattr(session_store, "needed_settings") else None
+
+
+def needed_sections() -> tuple[str, ...]:
+    """
+    Return the sections that the engine in use needs; none for an engine that is not ours.
+    """
+    return getattr(engine_in_use(), "needed_settings", ())
 
 
 def full_name(section: str, key: str = "") -> str:

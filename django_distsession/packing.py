@@ -1,8 +1,8 @@
 """
 A state's stamps in a form small enough to carry along.
 
-Layout: `Stamps.packed`, the stamp of the last `clear` if there was one, and those of the removed
-keys.
+Layout: `Stamps.packed`, those of `State.unseen` and their number, the stamp of the last `clear`,
+and those of the removed keys; of the last three, only what there is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 from .stamps import NEVER, SIZE, Stamp, Stamps
 from .state import NOTHING, State
 
-# Whether a state was merged, whether it was ever cleared, and `Stamps.wide`.
-MERGED, CLEARED, WIDE = 2, 4, 8
+# Whether a state was merged, whether it was ever cleared, `Stamps.wide`, and whether there are
+# saves that no other had seen.
+MERGED, CLEARED, WIDE, UNSEEN = 2, 4, 8, 16
 
 
 def pack_stamps(state: State) -> tuple[int, bytes]:
@@ -23,6 +24,9 @@ def pack_stamps(state: State) -> tuple[int, bytes]:
     """
     stamps = state.stamps
     flags, packed = MERGED * state.merged | WIDE * stamps.wide, stamps.packed
+    if state.unseen:
+        flags |= UNSEEN
+        packed += b"".join([stamp.packed() for stamp in state.unseen]) + bytes([len(state.unseen)])
     if state.cleared != NEVER:
         flags |= CLEARED
         packed += state.cleared.packed()
@@ -36,18 +40,25 @@ def unpack_stamps(
     packed: bytes,
     values: Mapping[Any, Any],
     numbers: Mapping[Any, int],
-) -> tuple[Stamps, Mapping[Any, Stamp], Stamp]:
+) -> tuple[Stamps, Mapping[Any, Stamp], Stamp, tuple[Stamp, ...]]:
     """
-    Return the stamps of a state's values and of its removed keys, and that of the last `clear`.
+    Return the stamps of a state's values and of its removed keys, that of the last `clear`, and
+    those of `State.unseen`.
 
     numbers: by removed key, which one of their stamps is its own.
     """
     removed: Mapping[Any, Stamp] = NOTHING
     cleared = NEVER
+    unseen: tuple[Stamp, ...] = ()
     if numbers:
         end = len(packed) - SIZE * len(numbers)
         packed, rest = packed[:end], packed[end:]
         removed = {key: Stamp.unpacked(rest, number) for key, number in numbers.items()}
     if flags & CLEARED:
         packed, cleared = packed[:-SIZE], Stamp.unpacked(packed[-SIZE:])
-    return Stamps(values, packed, flags & WIDE != 0), removed, cleared
+    if flags & UNSEEN:
+        count = packed[-1]
+        end = len(packed) - SIZE * count - 1
+        packed, rest = packed[:end], packed[end:]
+        unseen = tuple(Stamp.unpacked(rest, number) for number in range(count))
+    return Stamps(values, packed, flags & WIDE != 0), removed, cleared, unseen

@@ -6,7 +6,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Container, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import (
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableSequence,
+    Sequence,
+)
 from itertools import starmap
 from typing import Any, NamedTuple
 
@@ -87,18 +95,25 @@ NEVER = Stamp(0, LOWEST_TAG)
 MOST_IN_A_BYTE = 2**8 - 1
 WIDE_BYTES = 4
 
+# So many of the latest saves a session knows by their stamps, even where no key has them any more:
+# a save that is in doubt about itself looks for its own.
+HISTORY = 4
+
 # So many unused stamps are no reason yet to make a new table.
-FEW = 4
+FEW = 2 * HISTORY
 
 
 class Stamps(Mapping[Any, Stamp]):
     """
     For each key the stamp of the save that wrote it, packed as it travels.
 
-    Few saves write a typical session's keys, so each stamp is kept once. packed: a table of stamps;
-    then for each key, in order, the row in which its own stands; then the row of the latest save's,
-    which may have written no key (a state that is no merge has it in its version too). wide:
-    whether a row's number takes four bytes instead of one.
+    Few saves write a typical session's keys, so each stamp is kept once. packed: a table of stamps,
+    those of the latest `HISTORY` saves among them; then for each key, in order, the row in which
+    its own stands; then the row of the latest save's, which may have written no key (a state that
+    is no merge has it in its version too). wide: whether a row's number takes four bytes instead of
+    one.
+
+    Equal to a mapping of the same stamps, and to other `Stamps` that know of the same saves.
     """
 
     __slots__ = ("_by_key", "_keys", "packed", "wide")
@@ -110,12 +125,14 @@ class Stamps(Mapping[Any, Stamp]):
         self._by_key: dict[Any, Stamp] | None = None
 
     @classmethod
-    def of(cls, saved: Stamp, stamps: Mapping[Any, Stamp]) -> Stamps:
+    def of(cls, saved: Stamp, stamps: Mapping[Any, Stamp], recent: Iterable[Stamp] = ()) -> Stamps:
         """
-        Return the same stamps in this form. saved: that of the latest save.
+        Return the same stamps in this form. saved: that of the latest save. recent: of others.
         """
         row_of = {saved: 0}
         rows = [row_of.setdefault(stamp, len(row_of)) for stamp in stamps.values()]
+        for stamp in _latest({saved, *recent}):
+            row_of.setdefault(stamp, len(row_of))
         table = b"".join([stamp.packed() for stamp in row_of])
         return _joined(list(stamps), table, rows, 0)
 
@@ -126,6 +143,16 @@ class Stamps(Mapping[Any, Stamp]):
         """
         table, _, row = self._split()
         return Stamp.unpacked(table, row)
+
+    @property
+    def recent(self) -> list[Stamp]:
+        """
+        The stamps of the latest `HISTORY` saves, the latest last.
+
+        What is in the table beside them is older, so a merge of two such lists lacks nothing.
+        """
+        table, _, _ = self._split()
+        return _latest(starmap(_stamp, PACKED.iter_unpack(table)))
 
     def after(self, saved: Stamp, keys: Collection[Any], changed: Container[Any]) -> Stamps:
         """
@@ -141,10 +168,12 @@ class Stamps(Mapping[Any, Stamp]):
         for position, key in enumerate(order):
             if key in changed:
                 rows[position] = nowhere
-        # In place of a stamp that no key has any more, if there is one.
-        taken, row = {*rows} - {nowhere}, 0
-        while row in taken:
-            row += 1
+        # In place of the oldest stamp that no key has any more and that is not recent, if there is
+        # one. Packed, they sort as they do unpacked.
+        taken = {*rows} - {nowhere}
+        stamps = [table[at : at + SIZE] for at in range(0, len(table), SIZE)]
+        oldest_first = sorted(range(len(stamps)), key=stamps.__getitem__)
+        row = next((row for row in oldest_first[: 1 - HISTORY] if row not in taken), len(stamps))
         at = row * SIZE
         result = _joined(
             keys,
@@ -152,8 +181,8 @@ class Stamps(Mapping[Any, Stamp]):
             [row if old == nowhere else old for old in rows],
             row,
         )
-        is_mostly_unused = len(table) // SIZE > 2 * len(taken) + FEW
-        return Stamps.of(saved, dict(result)) if is_mostly_unused else result
+        is_mostly_unused = len(stamps) > 2 * len(taken) + FEW
+        return Stamps.of(saved, dict(result), result.recent) if is_mostly_unused else result
 
     def in_order(self, positions: Sequence[int]) -> Stamps:
         """
@@ -163,6 +192,13 @@ class Stamps(Mapping[Any, Stamp]):
         keys = list(self._keys)
         order = [keys[position] for position in positions]
         return _joined(order, table, [rows[position] for position in positions], latest)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Stamps) and self.packed != other.packed:
+            return super().__eq__(other) and self.recent == other.recent
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, key: Any) -> Stamp:
         return self._unfolded()[key]
@@ -189,6 +225,10 @@ class Stamps(Mapping[Any, Stamp]):
         rows = bytearray(packed[-count:])
         latest = rows.pop()
         return packed[:-count], rows, latest
+
+
+def _latest(stamps: Iterable[Stamp]) -> list[Stamp]:
+    return sorted(stamps)[-HISTORY:]
 
 
 def _joined(keys: Collection[Any], table: bytes, rows: Sequence[int], latest: int) -> Stamps:

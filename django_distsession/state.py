@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -55,13 +55,16 @@ class State(NamedTuple):
     What is known of one session.
 
     values: the session's top-level keys and values.
-    stamps: for each key of `values`, the stamp of the save that wrote it.
+    stamps: for each key of `values`, the stamp of the save that wrote it; and those of the latest
+        few saves, whatever became of what they wrote.
     removed: for each removed key, the stamp of the save that removed it.
     cleared: everything stamped lower is gone.
     saved: the stamp of the latest save, which also set `expires_at`. No stamp in here is higher.
     created_at, expires_at: seconds since the epoch.
     ended: logged out, flushed or deleted. An ended state has no values and never gets any.
     merged: whether it came of differing copies, so that no one save wrote all of it.
+    unseen: where it was merged, the stamps of recent saves, but for `saved`, that no save in here
+        had seen.
     """
 
     values: Mapping[Any, Any]
@@ -73,6 +76,7 @@ class State(NamedTuple):
     cleared: Stamp = NEVER
     ended: bool = False
     merged: bool = False
+    unseen: tuple[Stamp, ...] = ()
 
     @property
     def version(self) -> Stamp:
@@ -95,10 +99,19 @@ class State(NamedTuple):
         tag = _tag_of(
             b"".join(sorted(keys)),
             b"%d" % self.created_at,
-            self.saved.packed(),
+            b"".join([stamp.packed() for stamp in self.stamps.recent]),
             self.cleared.packed(),
         )
         return Stamp(self.saved.generation, tag)
+
+    def was_seen(self, saved: Stamp) -> bool | None:
+        """
+        Whether the save with this stamp is in here, and was seen by another one that is; None if
+        that is not known. Only the latest `HISTORY` saves are known of.
+        """
+        if saved not in self.stamps.recent:
+            return None
+        return saved != self.saved and saved not in self.unseen
 
     def says_the_same_as(self, other: State) -> bool:
         """
@@ -160,7 +173,7 @@ def next_state(
     """
     stamp = Stamp(base.saved.generation + 1, tag)
     if cleared:
-        stamps = Stamps.of(stamp, dict.fromkeys(values, stamp))
+        stamps = Stamps.of(stamp, dict.fromkeys(values, stamp), base.stamps.recent)
         return State(values, stamps, base.created_at, expires_at, stamp, cleared=stamp)
     stamps = base.stamps.after(stamp, values, changed)
     removed, gone = base.removed, base.values.keys() - values.keys()
@@ -191,7 +204,7 @@ def _forget_removed(state: State) -> State:
     stamps = {key: at if at >= cleared else restamped for key, at in state.stamps.items()}
     return State(
         state.values,
-        Stamps.of(state.saved, stamps),
+        Stamps.of(state.saved, stamps, state.stamps.recent),
         state.created_at,
         state.expires_at,
         state.saved,
@@ -224,14 +237,28 @@ def merge(a: State, b: State) -> State:
         else:
             values[key] = (a if a.stamps.get(key) == at else b).values[key]
     latest = a if a.saved >= b.saved else b
+    stamps = Stamps.of(
+        latest.saved,
+        {key: newest[key] for key in values},
+        [*a.stamps.recent, *b.stamps.recent],
+    )
     merged = State(
         values,
-        Stamps.of(latest.saved, {key: newest[key] for key in values}),
+        stamps,
         min(a.created_at, b.created_at),
         latest.expires_at,
         latest.saved,
         removed,
         cleared,
         merged=True,
+        unseen=_unseen(a, b, stamps.recent),
     )
     return next((known for known in (a, b) if known.says_the_same_as(merged)), merged)
+
+
+def _unseen(a: State, b: State, recent: Sequence[Stamp]) -> tuple[Stamp, ...]:
+    # What is recent here is recent in each of the two that knows of it.
+    seen: set[Stamp] = set()
+    for state in (a, b):
+        seen |= {*state.stamps.recent} - {state.saved, *state.unseen}
+    return tuple(stamp for stamp in recent[:-1] if stamp not in seen)

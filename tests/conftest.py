@@ -14,6 +14,7 @@ import pytest
 from django.core.signals import setting_changed  # noqa: F401  (Django must be set up by now)
 
 from django_distsession.backends.base import StoreBackedSession
+from django_distsession.stores.abilities import Closable
 from testproject.servers import CouchDBServer, MemcachedNode, couchdb_server, memcached_nodes
 
 ENGINES = ("memcached", "couchdb", "hybrid")
@@ -68,6 +69,12 @@ def engine_class(settings: Any, name: str) -> type[StoreBackedSession]:
     settings.SESSION_ENGINE = f"django_distsession.backends.{name}"
     store: type[StoreBackedSession] = import_module(settings.SESSION_ENGINE).SessionStore
     return store
+
+
+def close_connections(session_class: type[StoreBackedSession]) -> None:
+    store = session_class.get_store()
+    assert isinstance(store, Closable)
+    store.close()
 
 
 def stored(session_class: type[StoreBackedSession], **values: Any) -> str:

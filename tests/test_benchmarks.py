@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import garbage
+from benchmarks import crowd, garbage
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.operations import Operation
 from benchmarks.ratios import RATIOS
@@ -77,11 +77,12 @@ def test_every_ratio_is_printed_with_its_target(run):
     printed, figures = run
     labels = [row["label"] for row in figures["ratios"]]
     # Not every server can purge.
-    *of_times, hung, tail = [label for label in labels if label != garbage.LABEL]
+    *of_times, hung, tail, beside = [label for label in labels if label != garbage.LABEL]
     absent = left_out(printed)
     assert of_times == [str(ratio) for ratio in RATIOS if ratio.under not in absent]
     assert "one of three nodes hung" in hung
     assert "p99.9 with one of three nodes hung" in tail
+    assert beside == crowd.LABEL
     for row in figures["ratios"]:
         [line] = [line for line in printed.splitlines() if line.startswith(f"{row['label']} ")]
         assert (row["at_most"] is not None) == ("<=" in line)
@@ -95,6 +96,13 @@ def test_a_hung_node_costs_one_time_out(run):
     # However slow the slowest load of a busy machine is, finding out takes a time-out.
     assert tail["finding_out"] > 200_000
     assert tail["hung_slowest"] >= tail["hung"] > 0
+
+
+def test_a_crowd_holds_up_others_and_itself(run):
+    _, figures = run
+    crowded = figures["crowd"]
+    assert 0 < crowded["alone"] < crowded["longest"]
+    assert crowded["beside"] > 0
 
 
 def test_one_contender_alone():

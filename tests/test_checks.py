@@ -224,3 +224,20 @@ def test_reports_of_errors_that_show_a_password_are_warned_about(
         settings.DEFAULT_EXCEPTION_REPORTER_FILTER = filter_path
     assert run(deploy=True) == (["distsession.W012"] if expected else [])
     assert run() == []
+
+
+def test_sessions_in_memory_are_no_deployment(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django_distsession.backends.memory"
+    assert run() == []
+    [message] = messages_of("distsession.", deploy=True)
+    assert message.id == "distsession.W013"
+    assert settings.SESSION_ENGINE in message.msg
+    assert "django_distsession.backends.memcached" in message.msg
+
+
+def test_an_engine_of_somebody_elses_is_checked_as_far_as_it_goes(settings: Any) -> None:
+    settings.SESSION_ENGINE = "tests.third_party.bare_engine"
+    del settings.DISTSESSION
+    assert run(deploy=True) == []
+    settings.DISTSESSION = {"CODEK": SIGNED}
+    assert run(deploy=True) == ["distsession.E001"]

@@ -13,8 +13,8 @@ from django_distsession.backends.records import Records
 from django_distsession.codecs import HEAD, BadPayload, Codec, EncryptedCodec, SignedCodec
 from django_distsession.stamps import Stamp, Stamps
 from django_distsession.state import State, first_state
-from django_distsession.stores.base import Record
 from django_distsession.stores.couchdb.documents import ForeignDocument, to_document, to_record
+from django_distsession.stores.record import Record
 
 STORAGE_ID = "a" * 64
 # Times that are far enough away, and whose bytes are ASCII.

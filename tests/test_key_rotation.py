@@ -16,7 +16,7 @@ from django_distsession.backends.records import Records
 from django_distsession.codecs import SignedCodec
 from django_distsession.exceptions import StoreUnavailable, UnreadableCopy
 from django_distsession.state import State, first_state, new_tag, next_state
-from django_distsession.stores.base import Record
+from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
 from .conftest import engine_class, stored

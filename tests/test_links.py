@@ -119,6 +119,19 @@ def test_a_link_that_resets_breaks_old_and_new_connections(link: Link) -> None:
         assert echoed(mended, b"c") == b"c"
 
 
+def test_a_link_that_loses_replies_lets_requests_through(link: Link) -> None:
+    with connect(link) as before:
+        assert echoed(before, b"a") == b"a"
+        link.lose_replies()
+        # Only a server that got it can have answered.
+        before.sendall(b"b")
+        with pytest.raises(ConnectionResetError):
+            before.recv(1)
+    link.mend()
+    with connect(link) as mended:
+        assert echoed(mended, b"c") == b"c"
+
+
 def test_nothing_overtakes_on_a_slow_link(link: Link) -> None:
     with connect(link) as connection:
         assert echoed(connection, b"a") == b"a"

@@ -14,7 +14,7 @@ import pytest
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Conflict, Found
+from django_distsession.stores.contract import Conflict, Versioned
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]
@@ -234,7 +234,7 @@ def test_what_was_seen_is_written_again_if_an_older_copy_comes_to_light(
         current = store.get(storage_id)
         assert current is not None
         # As if the servers with what was seen were gone, and another one were back.
-        raise Conflict(Found(older.record, current.token))
+        raise Conflict(Versioned(older.record, current.token))
 
     monkeypatch.setattr(store, "replace", lose_a_race_to_the_past)
     session.save()

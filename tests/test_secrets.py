@@ -27,7 +27,7 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.secret import Secret, without_frames
 from django_distsession.stores.couchdb.client import Client
 from testproject.servers import MemcachedNode
-from tests.conftest import engine_class
+from tests.conftest import close_connections, engine_class
 from tests.error_reports import ENCODED, PASSWORD, USER, leaks, tells_it, watched
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, raw, reply, reset
 
@@ -386,7 +386,7 @@ def test_no_variable_ever_shows_it(
             assert sessions(KEY).load() == {}
             errors_of(*uses(sessions)[1:])
             checks.run_checks(include_deployment_checks=True, databases=["default"])
-            sessions.get_store().close()
+            close_connections(sessions)
         # It was there, and in use.
         assert sessions(KEY).load() == {}
         assert fake.requests[-1].headers["authorization" if auth == "basic" else "cookie"]

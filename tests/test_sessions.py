@@ -19,7 +19,8 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.state import first_state, next_state
-from django_distsession.stores.base import Record, Store
+from django_distsession.stores.contract import Store
+from django_distsession.stores.record import Record
 from tests.conftest import stored
 
 Engine = type[StoreBackedSession]

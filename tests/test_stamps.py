@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_distsession.packing import pack_stamps, unpack_stamps
-from django_distsession.stamps import SIZE, Stamp, Stamps
+from django_distsession.stamps import HISTORY, SIZE, Stamp, Stamps
 from django_distsession.state import State, first_state, merge, next_state
 
 # The keys that a save leaves, in order, and those of them that it changed.
@@ -20,8 +20,10 @@ saves = st.lists(
 def packed_and_back(state: State) -> State:
     flags, packed = pack_stamps(state)
     numbers = {key: number for number, key in enumerate(state.removed)}
-    stamps, removed, cleared = unpack_stamps(flags, packed, state.values, numbers)
-    return state._replace(stamps=stamps, removed=removed, cleared=cleared, saved=stamps.latest)
+    stamps, removed, cleared, unseen = unpack_stamps(flags, packed, state.values, numbers)
+    return state._replace(
+        stamps=stamps, removed=removed, cleared=cleared, saved=stamps.latest, unseen=unseen
+    )
 
 
 def one_save_per_key(count: int) -> State:
@@ -54,7 +56,7 @@ def test_stamps_that_no_key_has_any_more_leave_their_place_to_others() -> None:
         state = next_state(
             state, {**state.values, key: step}, changed={key}, expires_at=2, tag=f"{step:08}"
         )
-    assert len(state.stamps.packed) <= 4 * SIZE + len(state.values) + 1
+    assert len(state.stamps.packed) == (1 + HISTORY) * SIZE + len(state.values) + 1
     assert state.stamps == {
         "a": Stamp(600, "00000598"),
         "b": Stamp(601, "00000599"),
@@ -68,7 +70,7 @@ def test_one_save_of_all_keys_makes_the_stamps_small_again(count: int) -> None:
     values = dict.fromkeys(state.values, "again")
     state = next_state(state, values, changed=values, expires_at=2, tag="again")
     assert state.stamps == dict.fromkeys(values, state.saved)
-    assert len(state.stamps.packed) == SIZE + count + 1
+    assert len(state.stamps.packed) == HISTORY * SIZE + count + 1
 
 
 def test_a_tag_that_is_too_long_is_refused() -> None:

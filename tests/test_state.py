@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_distsession.packing import pack_stamps
-from django_distsession.stamps import NEVER
+from django_distsession.stamps import HISTORY, NEVER, Stamp
 from django_distsession.state import (
     KEPT_GENERATIONS,
     MAX_REMOVED,
@@ -89,12 +89,35 @@ def test_equal_versions_mean_equal_states(states: list[State], data: st.DataObje
     assert (a.version == b.version) == (a == b)
 
 
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.booleans()), max_size=20))
+def test_a_state_knows_its_latest_saves_and_which_of_them_others_had_seen(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    begun = first_state({"a": 0}, created_at=100, expires_at=200, tag="t")
+    # With each state: the saves in it, and those of them that another one in it had seen.
+    known: list[tuple[State, set[Stamp], set[Stamp]]] = [(begun, {begun.saved}, set())]
+    for number, (one, other, merges) in enumerate(steps):
+        state, saves, seen = known[one % len(known)]
+        if merges:
+            second, others, seen_there = known[other % len(known)]
+            known.append((merge(state, second), saves | others, seen | seen_there))
+        else:
+            values = {**state.values, KEYS[other % 3]: number}
+            later = save(state, values, tag=f"{number:02}", cleared=other == 0)
+            known.append((later, saves | {later.saved}, seen | saves))
+    for state, saves, seen in known:
+        assert state.stamps.recent == sorted(saves)[-HISTORY:]
+        for stamp in saves:
+            is_recent = stamp in state.stamps.recent
+            assert state.was_seen(stamp) == (stamp in seen if is_recent else None)
+
+
 def test_knowing_of_a_removal_makes_another_version() -> None:
     base = first_state({"a": 1}, created_at=1, expires_at=9, tag="t")
     branch = save(save(base, {"a": 1, "k": 1}, tag="b"), {"a": 1}, tag="b")
     other = save(save(base, {"a": 2}, tag="z"), {"a": 3}, tag="z")
     merged = merge(branch, other)
-    assert merged.stamps == other.stamps
+    assert dict(merged.stamps) == dict(other.stamps)
     assert merged.saved == other.saved
     assert merged.version != other.version
 

@@ -17,6 +17,8 @@ from django.contrib.sessions.backends.base import (
 from django.utils.crypto import get_random_string
 
 from ..exceptions import StoreUnavailable
+from ..stores.abilities import Collectable, UserIndex, UserSession, end_for_user
+from ..stores.garbage import GCOptions, GCResult
 from . import inspection
 from .expiry import EXPIRY_KEY
 from .outages import MeetsOutages
@@ -175,11 +177,42 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         super().clear()
         self._was_cleared = True
 
+    # What only some stores can do.
+
     @classmethod
-    def clear_expired(cls) -> None:
+    def clear_expired(cls, options: GCOptions | None = None) -> GCResult:  # type: ignore[override]
         """
-        Remove expired sessions from stores that do not do so by themselves.
+        Remove expired sessions for good, and tell how many: none of a store that forgets by itself.
         """
+        store = cls.get_store()
+        return store.clear_expired(options) if isinstance(store, Collectable) else GCResult()
+
+    @classmethod
+    def for_user(cls, user_id: Any) -> list[UserSession]:
+        """
+        Return the live sessions in which a user is logged in, the oldest first. Not for every
+        request: it reads an index, which may first have to catch up.
+        """
+        return cls._user_index().for_user(str(user_id))
+
+    @classmethod
+    def end_for_user(cls, user_id: Any, keep: str | None = None) -> int:
+        """
+        End all sessions of a user but the one with the session key `keep`: "log out my other
+        devices". Returns how many.
+        """
+        kept = cls.storage_id(keep) if keep else None
+        return end_for_user(cls._user_index(), str(user_id), keep=kept, margin=TOMBSTONE_MARGIN)
+
+    @classmethod
+    def _user_index(cls) -> UserIndex:
+        store = cls.get_store()
+        if not isinstance(store, UserIndex):
+            raise NotImplementedError(
+                f"{cls.__module__} keeps no index of users, so it cannot tell whose sessions it "
+                "has. The engines couchdb and hybrid do."
+            )
+        return store
 
     # For people.
 
@@ -194,3 +227,17 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         See `inspect`.
         """
         return await in_thread(self.inspect)
+
+    @classmethod
+    async def afor_user(cls, user_id: Any) -> list[UserSession]:
+        """
+        See `for_user`.
+        """
+        return await in_thread(cls.for_user, user_id)
+
+    @classmethod
+    async def aend_for_user(cls, user_id: Any, keep: str | None = None) -> int:
+        """
+        See `end_for_user`.
+        """
+        return await in_thread(cls.end_for_user, user_id, keep)

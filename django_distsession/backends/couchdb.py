@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
 from .. import conf
 from ..secret import Secret
-from ..stores.base import Cleared, DurableStore, Sweep, UserSession
 from ..stores.couchdb import CouchDBStore
 from ..stores.couchdb.address import Address
 from ..stores.couchdb.client import Client
@@ -19,9 +17,8 @@ from ..stores.couchdb.conditional import ConditionalReads
 from ..stores.couchdb.connect import connect
 from ..stores.couchdb.designs import bundled_designs, own_designs
 from ..stores.couchdb.setup import SetUp
-from .base import TOMBSTONE_MARGIN, StoreBackedSession
+from .base import StoreBackedSession
 from .records import Records
-from .threads import in_thread
 
 
 class CouchDBSession(StoreBackedSession):
@@ -111,48 +108,6 @@ class CouchDBSession(StoreBackedSession):
             retry_after=given.retry_after,
         )
         return Client(server, database)
-
-    @classmethod
-    def _durable(cls) -> DurableStore:
-        return cast(DurableStore, cls.get_store())
-
-    @classmethod
-    def clear_expired(cls, sweep: Sweep | None = None) -> Cleared:  # type: ignore[override]
-        """
-        Remove expired sessions for good, and tell how many.
-        """
-        return cls._durable().clear_expired(sweep)
-
-    @classmethod
-    def for_user(cls, user_id: Any) -> list[UserSession]:
-        """
-        Return the live sessions in which a user is logged in, the oldest first. Not for every
-        request: it reads an index, which may first have to catch up.
-        """
-        return cls._durable().for_user(str(user_id))
-
-    @classmethod
-    def end_for_user(cls, user_id: Any, keep: str | None = None) -> int:
-        """
-        End all sessions of a user but the one with the session key `keep`: "log out my other
-        devices". Returns how many.
-        """
-        kept = cls.storage_id(keep) if keep else None
-        return cls._durable().end_for_user(str(user_id), keep=kept, margin=TOMBSTONE_MARGIN)
-
-    @classmethod
-    async def afor_user(cls, user_id: Any) -> list[UserSession]:
-        """
-        See `for_user`.
-        """
-        return await in_thread(cls.for_user, user_id)
-
-    @classmethod
-    async def aend_for_user(cls, user_id: Any, keep: str | None = None) -> int:
-        """
-        See `end_for_user`.
-        """
-        return await in_thread(cls.end_for_user, user_id, keep)
 
 
 class SessionStore(CouchDBSession):

@@ -12,7 +12,8 @@ from django.utils.module_loading import import_string
 
 # Importing the checks registers them, also where the app is not installed.
 from .. import checks, conf
-from ..stores.base import Store
+from ..stores.contract import Store
+from .queueing import SaveQueues
 from .records import Records
 
 WELL_FORMED_KEY = re.compile(r"[a-z0-9]{8,128}")
@@ -28,6 +29,7 @@ class Engine:
         self.settings = conf.get()
         self.records = Records(import_string(self.settings.codec)())
         self.store = make_store(self.settings, self.records)
+        self.queues = SaveQueues()
         self._hash_keys = self.settings.hash_keys
         # Loads of copies older than what the browser's version cookie says.
         self.stale_loads = 0

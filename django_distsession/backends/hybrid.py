@@ -26,9 +26,12 @@ class SessionStore(CouchDBSession):
         if settings.couchdb is None:
             raise conf.missing("COUCHDB", "URL")
         return HybridStore(
-            make_memcached_store(settings, records.merge),
+            # Of a session that it does not hold, CouchDB knows.
+            make_memcached_store(settings, records.merge, confirms_misses=False),
             cls.make_couchdb_store(settings, records),
             merge=records.merge,
             revalidate_after=settings.hybrid.revalidate_after,
             either=settings.hybrid.writes == "either",
+            timeout=settings.couchdb.timeout,
+            names=("memcached", "CouchDB"),
         )

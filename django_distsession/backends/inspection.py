@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..stores.abilities import Inspectable
+
 if TYPE_CHECKING:
     from .base import StoreBackedSession
 
@@ -33,6 +35,8 @@ def describe(session: StoreBackedSession) -> dict[str, Any]:
     about["storage_id"] = storage_id
     about["version"] = list(session._loaded.record.version)
     about["expires_at"] = session._loaded.record.expires_at
+    store = session.get_store()
+    copies = store.inspect(storage_id) if isinstance(store, Inspectable) else []
     about["copies"] = [
         {
             "store": copy.store,
@@ -42,6 +46,6 @@ def describe(session: StoreBackedSession) -> dict[str, Any]:
             "replica": copy.replica,
             "detail": copy.detail,
         }
-        for copy in session.get_store().inspect(storage_id)
+        for copy in copies
     ]
     return about

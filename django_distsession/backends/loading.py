@@ -13,7 +13,9 @@ from django.contrib.sessions.backends.base import SessionBase
 
 from .. import version_cookie
 from ..state import NOTHING, State
-from ..stores.base import Found, Record, Token
+from ..stores.abilities import Refreshable
+from ..stores.contract import Token, Versioned
+from ..stores.record import Record
 from .sharing import SharesEngine
 
 logger = logging.getLogger("django_distsession.sessions")
@@ -60,15 +62,17 @@ class Loading(SharesEngine, SessionBase):
             found = self._as_new_as_seen(storage_id, found)
         return self._usable(storage_id, found)
 
-    def _as_new_as_seen(self, storage_id: str, found: Found | None) -> Found | None:
+    def _as_new_as_seen(self, storage_id: str, found: Versioned | None) -> Versioned | None:
         """
         Look further where the browser has seen a later save than the one that was found.
         """
         at_least = version_cookie.read(self.version_cookie or "", storage_id)
         if _generation(found) >= at_least:
             return found
-        # What was found first may be newer than what is found further off.
-        found = max(found, self._shared.store.refresh(storage_id, at_least), key=_generation)
+        store = self._shared.store
+        if isinstance(store, Refreshable):
+            # What was found first may be newer than what is found further off.
+            found = max(found, store.refresh(storage_id, at_least), key=_generation)
         if _generation(found) < at_least:
             self._shared.stale_loads += 1
             logger.warning(
@@ -79,7 +83,7 @@ class Loading(SharesEngine, SessionBase):
             )
         return found
 
-    def _usable(self, storage_id: str, found: Found | None) -> Loaded | None:
+    def _usable(self, storage_id: str, found: Versioned | None) -> Loaded | None:
         """
         Return a live record with its contents; None if it is ended, expired or cannot be read.
         """
@@ -109,5 +113,5 @@ class Loading(SharesEngine, SessionBase):
         return loaded
 
 
-def _generation(found: Found | None) -> int:
+def _generation(found: Versioned | None) -> int:
     return found.record.version.generation if found is not None else 0

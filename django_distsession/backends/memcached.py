@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 from .. import conf
-from ..stores.base import Merge
+from ..stores.contract import Merge
 from ..stores.memcached import MemcachedStore
 from .base import StoreBackedSession
 from .records import Records
 
 
-def make_memcached_store(settings: conf.Settings, merge: Merge) -> MemcachedStore:
+def make_memcached_store(
+    settings: conf.Settings, merge: Merge, *, confirms_misses: bool = True
+) -> MemcachedStore:
     """
     Return the store that `DISTSESSION["MEMCACHED"]` describes.
+
+    confirms_misses: see `MemcachedStore`.
     """
     given = settings.memcached
     if given is None:
@@ -30,6 +34,7 @@ def make_memcached_store(settings: conf.Settings, merge: Merge) -> MemcachedStor
         retry_after=given.retry_after,
         credentials=given.credentials,
         tls_context=given.tls_context,
+        confirms_misses=confirms_misses,
     )
 
 

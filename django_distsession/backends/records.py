@@ -14,7 +14,7 @@ from ..codecs import BadPayload, Codec
 from ..exceptions import UnreadableCopy
 from ..stamps import Stamp
 from ..state import State, merge
-from ..stores.base import Record
+from ..stores.record import Record
 
 # What payloads are protected as, beside their codec's name: no other use of a key, and no other
 # layout, makes one of these.

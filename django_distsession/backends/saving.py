@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from ..exceptions import StoreUnavailable, UnreadableCopy
-from ..state import State, first_state, merge, new_tag, next_state
+from ..stamps import Stamp
+from ..state import State, first_state, new_tag, next_state
 from ..stores.backoff import pause
-from ..stores.base import Conflict
+from ..stores.contract import Conflict, Versioned
 from . import expiry
 from .changes import NO_CHANGE, Change, find_change
 from .expiry import EXPIRY_KEY, Expiring
 from .lending import EVERYTHING, Lending
 from .loading import Loaded, Loading
+from .queueing import Ticket
+from .retrying import Retry
 
 # A save that keeps losing against others gives up after this many seconds. Each round somebody
 # wins, so that takes a crowd.
@@ -59,7 +63,7 @@ class Saving(Loading, Expiring, Lending):
         try:
             token = store.add(storage_id, record)
         except Conflict as conflict:
-            found = conflict.found
+            found = conflict.current
             if found is None or found.record.ended or found.record.is_live(time.time()):
                 raise CreateError from None
             state = self._first(after=found.record.version.generation)
@@ -91,47 +95,75 @@ class Saving(Loading, Expiring, Lending):
         if not change and not self._is_touch_due(loaded.state.expires_at, expires_at):
             self._loaded = loaded
             return
-        codec = self._shared.records.codec
-        seen = base = loaded.state
-        deadline = time.monotonic() + MAX_SECONDS
-        for attempt in itertools.count():
-            if attempt:
-                values = change.apply(base.values)
-                # Others may have set another expiry.
-                expires_at = self._expires_at(values.get(EXPIRY_KEY))
-                data = codec.dumps(values)
-            else:
-                # What the session was serialised to, object by object.
-                values = dict(self._session_cache)
-            state = next_state(
-                base,
-                values,
-                changed=change.values.keys(),
-                expires_at=expires_at,
-                tag=new_tag(),
-                cleared=change.cleared,
-            )
+        retry = Retry(loaded, change)
+        if storage_id not in self._shared.queues:
+            # What the session was serialised to, object by object.
+            values = dict(self._session_cache)
+            state = _next_state(loaded.state, values, change, expires_at)
+            retry.tried(state.saved)
             try:
                 self._loaded = self._replace(storage_id, state, data, loaded)
             except Conflict as conflict:
-                current = self._usable(storage_id, conflict.found)
-                if current is None:
-                    if conflict.found and conflict.found.record.is_live(time.time()):
-                        # It could be read a moment ago.
-                        raise UnreadableCopy from None
-                    raise UpdateError from None
-                # Nothing that was seen is forgotten, whatever a second fault brought to light.
-                loaded, base = current, merge(current.state, base)
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(
-                        f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it "
-                        "could not be saved."
-                    ) from None
-                pause(attempt)
+                self._meet(storage_id, retry, conflict)
             else:
-                if attempt:
-                    self._show(state, seen, change)
                 return
+        self._loaded = self._write_in_turn(storage_id, retry)
+        self._show(self._loaded.state, loaded.state, retry.own)
+
+    def _write_in_turn(self, storage_id: str, retry: Retry) -> Loaded:
+        """
+        Write to a session that others are writing to as well, one after the other.
+        """
+        queues, deadline = self._shared.queues, time.monotonic() + MAX_SECONDS
+        ticket = Ticket(storage_id)
+        try:
+            queues.join(ticket)
+            stored = ticket.wait(deadline)
+            if stored is not None and stored.record.version > retry.current.record.version:
+                current = self._usable(storage_id, stored)
+                if current is not None:
+                    retry.meet(current)
+            written = self._write_again(storage_id, retry, deadline)
+            ticket.stored = Versioned(written.record, written.token)
+            return written
+        finally:
+            queues.leave(ticket)
+
+    def _write_again(self, storage_id: str, retry: Retry, deadline: float) -> Loaded:
+        codec = self._shared.records.codec
+        for attempt in itertools.count():
+            if time.monotonic() > deadline:
+                break
+            if attempt > 1:
+                # What the last conflict told is old by then.
+                pause(attempt)
+                found = self._shared.store.get(storage_id)
+                retry.meet(self._still_usable(storage_id, found))
+            values = retry.rest.apply(retry.base.values)
+            # Others may have set another expiry.
+            expires_at = self._expires_at(values.get(EXPIRY_KEY))
+            state = _next_state(retry.base, values, retry.rest, expires_at)
+            retry.tried(state.saved)
+            try:
+                return self._replace(storage_id, state, codec.dumps(values), retry.current)
+            except Conflict as conflict:
+                self._meet(storage_id, retry, conflict)
+        raise StoreUnavailable(
+            f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it could not be "
+            "saved."
+        )
+
+    def _meet(self, storage_id: str, retry: Retry, conflict: Conflict) -> None:
+        retry.meet(self._still_usable(storage_id, conflict.current), applied=conflict.applied)
+
+    def _still_usable(self, storage_id: str, found: Versioned | None) -> Loaded:
+        current = self._usable(storage_id, found)
+        if current is None:
+            if found and found.record.is_live(time.time()):
+                # It could be read a moment ago.
+                raise UnreadableCopy from None
+            raise UpdateError from None
+        return current
 
     def _replace(self, storage_id: str, state: State, data: bytes, loaded: Loaded) -> Loaded:
         shared = self._shared
@@ -150,20 +182,31 @@ class Saving(Loading, Expiring, Lending):
         lent = self._lent if codec.is_tree else EVERYTHING
         return find_change(codec, loaded.state.values, loaded.data, values, lent)
 
-    def _show(self, state: State, seen: State, change: Change) -> None:
+    def _show(self, state: State, seen: State, own: Collection[Stamp]) -> None:
         """
-        Bring the session dict up to what was stored, so that it shows what others changed.
+        Bring the session dict up to what is stored, so that it shows what others changed.
 
-        Values that this request set or that did not change stay the same objects, since its code
-        may hold on to them.
+        Values that this request set (its saves were stamped `own`) or that did not change stay the
+        same objects, since its code may hold on to them.
         """
         codec, shown = self._shared.records.codec, self._session_cache
         for key in [key for key in shown if key not in state.values]:
             del shown[key]
         for key, stamp in state.stamps.items():
-            if key in change.values or stamp == seen.stamps.get(key):
+            if stamp in own or stamp == seen.stamps.get(key):
                 continue
             value = state.values[key]
             # One that was only stamped anew is the same.
             if key not in shown or codec.dumps({"": shown[key]}) != codec.dumps({"": value}):
                 shown[key] = value
+
+
+def _next_state(base: State, values: Mapping[Any, Any], change: Change, expires_at: int) -> State:
+    return next_state(
+        base,
+        values,
+        changed=change.values.keys(),
+        expires_at=expires_at,
+        tag=new_tag(),
+        cleared=change.cleared,
+    )

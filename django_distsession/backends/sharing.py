@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from django.core.signals import setting_changed
 
 from .. import conf
-from ..stores.base import Store
+from ..stores.abilities import Closable, Monitored, parts_of
+from ..stores.contract import Store
 from .engine import Engine
 from .records import Records
 
@@ -22,7 +23,7 @@ class SharesEngine:
     """
 
     # Which sections of DISTSESSION the engine cannot do without.
-    needed_settings: ClassVar[tuple[str, ...]]
+    needed_settings: ClassVar[tuple[str, ...]] = ()
 
     _engines: ClassVar[dict[type, Engine]] = {}
 
@@ -72,7 +73,8 @@ class SharesEngine:
         """
         Tell how each server behind this engine is doing, as this process sees it.
         """
-        return [server for store in cls.get_store().parts() for server in store.status()]
+        parts = parts_of(cls.get_store())
+        return [one for part in parts if isinstance(part, Monitored) for one in part.status()]
 
     @classmethod
     async def astatus(cls) -> list[dict[str, Any]]:
@@ -85,7 +87,8 @@ class SharesEngine:
 def _forget_engines(*, setting: str, **kwargs: Any) -> None:
     if setting.startswith(("DISTSESSION", "SESSION_", "SECRET_KEY")):
         for engine in SharesEngine._engines.values():
-            engine.store.close()
+            if isinstance(engine.store, Closable):
+                engine.store.close()
         SharesEngine._engines.clear()
 
 

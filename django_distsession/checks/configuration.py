@@ -20,7 +20,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     """
     E001 to E006: settings that are unknown, wrong or impossible.
     """
-    if not conf.needed_sections() and not hasattr(settings, conf.NAME):
+    if conf.engine_in_use() is None and not hasattr(settings, conf.NAME):
         return []
     return [Error(problem.message, id=f"distsession.{problem.code}") for problem in conf.problems()]
 
@@ -30,7 +30,7 @@ def check_codec(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     """
     E007: an unsigned codec over a serializer that runs what it reads.
     """
-    if not conf.needed_sections() or conf.problems():
+    if conf.engine_in_use() is None or conf.problems():
         return []
     path = conf.get().codec
     pickles = "pickle" in settings.SESSION_SERIALIZER.lower()

@@ -79,6 +79,29 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
+@register(Tags.compatibility, deploy=True)
+def check_memory(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """
+    W013: sessions that other web processes know nothing of.
+    """
+    engine = conf.engine_in_use()
+    if engine is None:
+        return []
+    # It brings the engines with it.
+    from ..backends.memory import SessionStore as InMemory
+
+    if not issubclass(engine, InMemory):
+        return []
+    return [
+        Warning(
+            f"SESSION_ENGINE is {settings.SESSION_ENGINE}, which keeps sessions in the memory of "
+            "one process: other processes do not know them, and a restart ends them. It is for "
+            'tests. Write "django_distsession.backends.memcached", for example.',
+            id="distsession.W013",
+        )
+    ]
+
+
 @register(Tags.security, deploy=True)
 def check_error_reports(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any

@@ -47,7 +47,7 @@ def check_installation(
     W001 to W005: the parts of the package are not where they take effect, or without each other.
     """
     ours, djangos = session_middleware()
-    if not conf.needed_sections():
+    if conf.engine_in_use() is None:
         return [*_unused(ours)]
     found: list[CheckMessage] = []
     installed = [app.partition(".apps.")[0] for app in settings.INSTALLED_APPS]

@@ -42,6 +42,7 @@ class Link:
         # Seconds, each way.
         self.delay = 0.0
         self.is_cut = False
+        self.loses_replies = False
         self._target = target
         self._resets = False
         self._pairs: set[Pair] = set()
@@ -78,6 +79,12 @@ class Link:
         Break all connections, and each new one.
         """
         self.network.do(self._reset)
+
+    def lose_replies(self) -> None:
+        """
+        Let requests through, and break the connection in place of each reply.
+        """
+        self.network.do(self._lose_replies)
 
     def slow_down(self, seconds: float) -> None:
         """
@@ -138,8 +145,11 @@ class Link:
         self._break()
         self._resets = True
 
+    def _lose_replies(self) -> None:
+        self.loses_replies = True
+
     def _mend(self) -> None:
-        self.delay, self.is_cut, self._resets = 0.0, False, False
+        self.delay, self.is_cut, self._resets, self.loses_replies = 0.0, False, False, False
         if self._listener.fileno() not in self.network.selector.get_map():
             self._listen()
         for pair in self._pairs:
@@ -174,6 +184,7 @@ class Pair:
     ) -> None:
         self._link = link
         self._forget = forget
+        self._server = server
         self._peers = {client: server, server: client}
         self._unsent = {client: b"", server: b""}
         # When the latest of what is on its way arrives: nothing overtakes.
@@ -220,6 +231,9 @@ class Pair:
         except BlockingIOError:
             return
         except OSError:
+            self.close()
+            return
+        if self._link.loses_replies and connection is self._server:
             self.close()
             return
         to, now = self._peers[connection], time.monotonic()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -106,6 +107,25 @@ def change(
     return {"seen": seen, "outcome": "saved"}
 
 
+def fight(key: str, name: str, rounds: int) -> list[list[Any]]:
+    """
+    Overwrite one value that others overwrite too, and return for each round: what was there, what
+    was written, when the read began and ended, and when the save ended, by the system's clock.
+    """
+    sessions, log = session_class(), []
+    for number in range(rounds):
+        # Now one comes between another's read and save, and now it does not.
+        time.sleep(random.uniform(0, 0.002))
+        began = time.monotonic()
+        session = sessions(key)
+        saw = session["value"]
+        seen_at = time.monotonic()
+        wrote = session["value"] = f"{name}{number}"
+        session.save()
+        log.append([saw, wrote, began, seen_at, time.monotonic()])
+    return log
+
+
 def flush(key: str) -> None:
     session_class()(key).flush()
 
@@ -184,6 +204,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         read,
         write,
         change,
+        fight,
         flush,
         down,
         recover,

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 
 from django_distsession.backends.couchdb import SessionStore
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.designs import Design
 from django_distsession.stores.couchdb.migration import Migration, Watcher
+from django_distsession.stores.garbage import GCOptions
 from tests.designs.conftest import Database, raised
 
 NUMBER = int(os.environ.get("DISTSESSION_TEST_SESSIONS", "400"))
@@ -60,7 +60,7 @@ class Sites:
         self.answers.append(len(self._sessions.for_user("7")))
 
     def _clear(self) -> None:
-        cleared = self._sessions.clear_expired(Sweep(5, 10))
+        cleared = self._sessions.clear_expired(GCOptions(5, 10))
         with self._rounds:
             self.purged += cleared.purged + cleared.deleted
             self.skipped += cleared.skipped

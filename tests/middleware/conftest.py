@@ -59,8 +59,11 @@ class Outage:
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise StoreUnavailable("The store is down.")
 
+        store = self._session_class.get_store()
         for name in names or STORE_METHODS:
-            self._patch.setattr(self._session_class.get_store(), name, fail)
+            # Not every store can be asked to refresh.
+            if hasattr(store, name):
+                self._patch.setattr(store, name, fail)
 
     @contextmanager
     def __call__(self, *names: str) -> Iterator[None]:

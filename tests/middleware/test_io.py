@@ -12,6 +12,7 @@ import pytest
 
 from django_distsession.backends import expiry
 
+from ..conftest import close_connections
 from ..test_sessions import Calls, Engine
 from .conftest import Browser
 
@@ -67,7 +68,7 @@ def test_a_request_that_does_not_touch_its_session_opens_no_connection(
 ) -> None:
     if with_cookie:
         browser.get("/fill/")
-    session_class.get_store().close()
+    close_connections(session_class)
     # Without a cookie there is nothing to be kept alive either.
     settings.SESSION_SAVE_EVERY_REQUEST = save_every_request and not with_cookie
 

@@ -11,7 +11,7 @@ import pytest
 
 from django_distsession import conf, version_cookie
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.stores.base import Found
+from django_distsession.stores.contract import Versioned
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
 
@@ -108,12 +108,13 @@ def go_back(session_class: Engine, key: str) -> Callable[[], None]:
     """
     Return a function after which the store's `get` shows the session as it is now.
     """
-    store, storage_id = session_class.get_store(), session_class.storage_id(key)
+    store: Any = session_class.get_store()
+    storage_id = session_class.storage_id(key)
     assert storage_id
     found = store.get(storage_id)
 
     def back() -> None:
-        store.get = lambda storage_id: found  # type: ignore[method-assign]
+        store.get = lambda storage_id: found
 
     return back
 
@@ -122,7 +123,7 @@ def test_a_load_whose_copy_is_too_old_looks_further(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store = session_class.get_store()
+    store: Any = session_class.get_store()
     newest = store.get
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
@@ -132,11 +133,11 @@ def test_a_load_whose_copy_is_too_old_looks_further(
         refreshed.append(at_least)
         return newest(storage_id)
 
-    store.refresh = refresh  # type: ignore[method-assign]
+    store.refresh = refresh
     back()
     browser.get("/write/")
     assert refreshed == [2]
-    store.get = newest  # type: ignore[method-assign]
+    store.get = newest
     assert session_class(browser.cookies[SESSION].value)["b"] == 2
     assert session_class.stale_loads() == 0
     assert "older than its browser" not in caplog.text
@@ -146,11 +147,11 @@ def test_an_older_copy_is_used_counted_and_logged_if_no_store_has_a_newer_one(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store = session_class.get_store()
+    store: Any = session_class.get_store()
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
     back()
-    store.refresh = lambda storage_id, at_least: None  # type: ignore[method-assign]
+    store.refresh = lambda storage_id, at_least: None
     assert browser.get("/read/").content == b"1"
     assert session_class.stale_loads() == 1
     assert caplog.text.count("generation 1 instead of 2") == 1
@@ -264,7 +265,7 @@ class TestHybrid:
         A session whose copy in the cache is fresh by its date, and older than CouchDB's.
         """
         browser.get("/fill/")
-        store = session_class.get_store()
+        store: Any = session_class.get_store()
         assert isinstance(store, HybridStore)
         storage_id = session_class.storage_id(browser.cookies[SESSION].value)
         assert storage_id
@@ -273,7 +274,7 @@ class TestHybrid:
         browser.get("/write/")
         current = store._cache.get(storage_id)
         assert current
-        store._cache.discard(storage_id, current.token)
+        store._cache.invalidate(storage_id, current.token)
         store._cache.add(storage_id, found.record)
         return browser
 
@@ -311,8 +312,8 @@ class TestHybrid:
         storage_id = session_class.storage_id(stale.cookies[SESSION].value)
         assert storage_id
         cached, durable = store._cache.get(storage_id), store._durable.get(storage_id)
-        older = Found(cached.record, durable.token)
-        newer = Found(durable.record, cached.token)
+        older = Versioned(cached.record, durable.token)
+        newer = Versioned(durable.record, cached.token)
         monkeypatch.setattr(store._durable, "get", lambda storage_id: older)
         monkeypatch.setattr(store._cache, "refresh", lambda *args: newer)
         assert stale.get("/read/").content == b"1"

@@ -15,11 +15,12 @@ from django.test import AsyncClient, Client
 
 from .conftest import OURS
 
+MEMORY = "django_distsession.backends.memory"
 CACHE = "django.contrib.sessions.backends.cache"
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
-@pytest.fixture(params=[CACHE, COOKIES])
+@pytest.fixture(params=[MEMORY, CACHE, COOKIES])
 def _without_servers(
     request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,7 +28,8 @@ def _without_servers(
         pytest.fail("A server was asked.")
 
     settings.SESSION_ENGINE = request.param
-    settings.SILENCED_SYSTEM_CHECKS = ["distsession.W003"]
+    if request.param != MEMORY:
+        settings.SILENCED_SYSTEM_CHECKS = ["distsession.W003"]
     settings.ROOT_URLCONF = "tests.middleware.urls"
     settings.MIDDLEWARE = [OURS, "django.contrib.auth.middleware.AuthenticationMiddleware"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,6 +1,6 @@
 """
-Django's `clearsessions`. With engines that keep sessions in CouchDB it takes options, shows its
-progress and tells what it did.
+Django's `clearsessions`. With engines whose store keeps expired sessions, such as CouchDB, it takes
+options, shows its progress and tells what it did.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from django.conf import settings
 from django.contrib.sessions.management.commands import clearsessions
 from django.core.management.base import CommandError
 
-from ...backends.couchdb import CouchDBSession
+from ...backends.base import StoreBackedSession
 from ...exceptions import StoreError
-from ...stores.base import BATCH_SIZE, Cleared, Sweep
+from ...stores.abilities import Collectable
+from ...stores.garbage import BATCH_SIZE, GCOptions, GCResult
 
 OPTIONS = ("batch_size", "limit", "max_seconds", "dry_run")
 
@@ -52,17 +53,18 @@ class Command(clearsessions.Command):
         Clear, and report.
         """
         engine = import_module(settings.SESSION_ENGINE).SessionStore
-        if not issubclass(engine, CouchDBSession):
+        if not _collects(engine):
             if any(options.get(name) for name in OPTIONS):
                 raise CommandError(
                     f"Session engine '{settings.SESSION_ENGINE}' takes none of --batch-size, "
-                    "--limit, --max-seconds and --dry-run: they are for engines with CouchDB."
+                    "--limit, --max-seconds and --dry-run: they are for engines whose store keeps "
+                    "expired sessions, such as those with CouchDB."
                 )
             return super().handle(**options)
         try:
             with _progress_bar(self._shows_progress(options)) as progress:
                 cleared = engine.clear_expired(
-                    Sweep(
+                    GCOptions(
                         options.get("batch_size") or BATCH_SIZE,
                         options.get("limit"),
                         options.get("max_seconds"),
@@ -81,7 +83,7 @@ class Command(clearsessions.Command):
             self.stderr.isatty() and options.get("verbosity", 1) > 0 and not options.get("dry_run")
         )
 
-    def _report(self, cleared: Cleared, dry_run: bool) -> None:
+    def _report(self, cleared: GCResult, dry_run: bool) -> None:
         if dry_run:
             self.stdout.write(f"{cleared.seen} expired sessions would be removed.")
             return
@@ -109,7 +111,7 @@ class Command(clearsessions.Command):
 
 
 @contextmanager
-def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
+def _progress_bar(wanted: bool) -> Iterator[Callable[[GCResult], None] | None]:
     if not wanted:
         yield None
         return
@@ -121,11 +123,15 @@ def _progress_bar(wanted: bool) -> Iterator[Callable[[Cleared], None] | None]:
         return
     with tqdm(unit=" sessions") as bar:
 
-        def progress(cleared: Cleared) -> None:
+        def progress(cleared: GCResult) -> None:
             bar.total = max(cleared.total, cleared.seen)
             bar.update(cleared.seen - bar.n)
 
         yield progress
+
+
+def _collects(engine: type[Any]) -> bool:
+    return issubclass(engine, StoreBackedSession) and isinstance(engine.get_store(), Collectable)
 
 
 def _count(text: str) -> int:

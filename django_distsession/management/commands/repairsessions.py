@@ -19,9 +19,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
 from ...exceptions import RecordTooLarge, StoreUnavailable
-from ...stores.hybrid import HybridStore
-from ...stores.memcached import MemcachedStore
-from ...stores.memcached.node import Node
+from ...stores.abilities import parts_of
+from ...stores.repairing import Replicated, Synchronizing
 from ..progress import progress
 
 DEFAULT_BATCH = 500
@@ -87,7 +86,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "--batch-size must be 1 or more, --rate and --max-seconds 0 or more."
             )
-        store, hybrid = _stores()
+        store, outer = _stores()
         counts, complaints = Counts(), []
         pace = Pace(options["rate"], options["max_seconds"])
         for node in _chosen(store, options["server"]):
@@ -101,7 +100,7 @@ class Command(BaseCommand):
                     )
                     for batch in _batches(shown, options["batch_size"]):
                         for storage_id in batch:
-                            _repair(store, hybrid, node, storage_id, counts)
+                            _repair(store, outer, node, storage_id, counts)
                         pace.keep(counts.seen)
             except StoreUnavailable as error:
                 complaints.append(str(error))
@@ -153,19 +152,19 @@ class Pace:
             time.sleep(due - now)
 
 
-def _stores() -> tuple[MemcachedStore, HybridStore | None]:
+def _stores() -> tuple[Replicated, Synchronizing | None]:
     if "MEMCACHED" in conf.needed_sections():
         outer = import_module(settings.SESSION_ENGINE).SessionStore.get_store()
-        for store in outer.parts():
-            if isinstance(store, MemcachedStore):
-                return store, outer if isinstance(outer, HybridStore) else None
+        for store in parts_of(outer):
+            if isinstance(store, Replicated):
+                return store, outer if isinstance(outer, Synchronizing) else None
     raise CommandError(
         f'SESSION_ENGINE is "{settings.SESSION_ENGINE}", which keeps no replicas in memcached: '
         "there is nothing to repair."
     )
 
 
-def _chosen(store: MemcachedStore, names: list[str]) -> list[Node]:
+def _chosen(store: Replicated, names: list[str]) -> list[Any]:
     known = {node.name: node for node in store.nodes}
     for name in names:
         if name not in known:
@@ -187,12 +186,16 @@ def _batches(ids: Iterator[str], size: int) -> Iterator[list[str]]:
 
 
 def _repair(
-    store: MemcachedStore, hybrid: HybridStore | None, node: Node, storage_id: str, counts: Counts
+    store: Replicated,
+    outer: Synchronizing | None,
+    node: Any,
+    storage_id: str,
+    counts: Counts,
 ) -> None:
     counts.seen += 1
     try:
         repair = store.repair(storage_id, node)
-        counts.synced += hybrid is not None and hybrid.sync(storage_id)
+        counts.synced += outer is not None and outer.sync(storage_id)
     except (StoreUnavailable, RecordTooLarge):
         counts.failed += 1
         return

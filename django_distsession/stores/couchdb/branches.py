@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...exceptions import SessionContended, StoreError
-from ..base import Found, Merge, Record
+from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..record import Record
 from . import tokens
 from .client import Client, RequestFailed, portions
 
@@ -83,7 +84,7 @@ def read_branches(
 
 def read_whole(
     client: Client, merge: Merge, read: Read, storage_id: str, deadline: Deadline
-) -> Found | None:
+) -> Versioned | None:
     """
     Return what all branches of a document say together, None where none can be read.
 
@@ -96,7 +97,7 @@ def read_whole(
         document = client.get(storage_id, deadline, conflicts=True)
         if not document.get("_conflicts"):
             record = read(document)
-            return None if record is None else Found(record, tokens.join(document["_rev"]))
+            return None if record is None else Versioned(record, tokens.join(document["_rev"]))
         if len(document["_conflicts"]) > MOST_BRANCHES:
             raise RequestFailed(
                 f"A session in CouchDB at {client.place} has more than {MOST_BRANCHES:,} "
@@ -108,7 +109,7 @@ def read_whole(
             continue
         if branches.record is None:
             return None
-        return Found(branches.record, tokens.join(branches.winner, branches.seen))
+        return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
     raise SessionContended("The branches of a session in CouchDB kept changing as they were read.")
 
 

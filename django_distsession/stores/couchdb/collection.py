@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..base import Cleared, Record, Sweep
+from ..garbage import GCOptions, GCResult
+from ..record import Record
 from . import documents
 from .answers import is_whole
 from .branches import Branches
@@ -51,7 +52,7 @@ class Collection:
         self,
         client: Client,
         before: int,
-        sweep: Sweep,
+        options: GCOptions,
         *,
         branches: Callable[[str, dict[str, Any]], Branches],
         as_json: bool,
@@ -59,21 +60,21 @@ class Collection:
     ) -> None:
         self._client = client
         self._before = before
-        self._sweep = sweep
+        self._options = options
         self._branches = branches
         self._as_json = as_json
         self._reporter = reporter
-        self._deadline = sweep.max_seconds and time.monotonic() + sweep.max_seconds
-        self.cleared = Cleared()
-        self._removal = Removal(client, sweep.batch_size, self.cleared, self._pass_over)
+        self._deadline = options.max_seconds and time.monotonic() + options.max_seconds
+        self.cleared = GCResult()
+        self._removal = Removal(client, options.batch_size, self.cleared, self._pass_over)
 
-    def run(self) -> Cleared:
+    def run(self) -> GCResult:
         """
         Do it.
         """
-        if self._sweep.dry_run or self._sweep.progress:
+        if self._options.dry_run or self._options.progress:
             self.cleared.total = self._count()
-        if self._sweep.dry_run:
+        if self._options.dry_run:
             self.cleared.seen = self.cleared.total
             return self.cleared
         try:
@@ -82,8 +83,8 @@ class Collection:
                 self.cleared.seen += len(batch)
                 if batch:
                     self._removal.remove(batch)
-                if self._sweep.progress:
-                    self._sweep.progress(self.cleared)
+                if self._options.progress:
+                    self._options.progress(self.cleared)
                 self._check_time()
             self._report_without_expiry()
         except OutOfTime:
@@ -96,7 +97,7 @@ class Collection:
 
     def _count(self, **query: Any) -> int:
         total = self._client.count(EXPIRY, BY_EXPIRY, **(query or self._range))
-        return total if query or self._sweep.limit is None else min(total, self._sweep.limit)
+        return total if query or self._options.limit is None else min(total, self._options.limit)
 
     def _check_time(self) -> None:
         if self._deadline and time.monotonic() > self._deadline:
@@ -114,7 +115,7 @@ class Collection:
         return pages(partial(self._client.view, EXPIRY, view), self._page_size, **query)
 
     def _page_size(self) -> int:
-        batch, limit = self._sweep.batch_size, self._sweep.limit
+        batch, limit = self._options.batch_size, self._options.limit
         return batch if limit is None else max(min(batch, limit - self.cleared.seen), 0)
 
     def _expired(self) -> Iterator[dict[str, Leaves]]:

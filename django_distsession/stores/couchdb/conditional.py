@@ -33,8 +33,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ...exceptions import StoreUnavailable
-from ..base import Found, Record
+from ..contract import Versioned
 from ..deadline import Deadline
+from ..record import Record
 from . import documents, tokens
 from .client import Client
 from .recent import Known, Recent
@@ -67,7 +68,7 @@ class ConditionalReads:
             return None
         return known
 
-    def checked(self, storage_id: str, found: Found | None) -> None:
+    def checked(self, storage_id: str, found: Versioned | None) -> None:
         """
         Note what a read with conflicts found.
         """
@@ -76,7 +77,7 @@ class ConditionalReads:
         else:
             self.recent.put(storage_id, Known(found, self._clock()))
 
-    def changed(self, storage_id: str, found: Found, before: Known | None) -> None:
+    def changed(self, storage_id: str, found: Versioned, before: Known | None) -> None:
         """
         Note a later revision of the same branch, read conditionally or written.
         """

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ...stamps import Stamp, whole
-from ..base import Record
+from ..record import Record
 
 TYPE = "session"
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from ...exceptions import SessionContended
 from ..backoff import pause
-from ..base import Conflict, Found, Record, Token
+from ..contract import Conflict, Token, Versioned
 from ..deadline import Deadline
+from ..record import Record
 
 # For so many seconds it is tried; each save that came first was made within milliseconds.
 END_SECONDS = 10.0
@@ -21,7 +22,7 @@ def end(
     tombstone: Record,
     token: Token,
     *,
-    read: Callable[[], Found | None],
+    read: Callable[[], Versioned | None],
     put: Callable[[Record, Token], object],
 ) -> Record | None:
     """
@@ -44,7 +45,7 @@ def end(
             put(tombstone, token)
             return tombstone
         except Conflict as conflict:
-            found, token = conflict.found, None
+            found, token = conflict.current, None
         if limit.left <= 0:
             break
         if attempt:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from .. import forking
-from ..base import Found
+from ..contract import Versioned
 
 # What a record takes beside its payload, roughly.
 OVERHEAD = 1000
@@ -20,7 +20,7 @@ class Known(NamedTuple):
     found: a record and its token, one revision. checked_at: when all branches were last looked at.
     """
 
-    found: Found
+    found: Versioned
     checked_at: float
 
 

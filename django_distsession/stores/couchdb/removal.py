@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import Cleared
+from ..garbage import GCResult
 from .branches import BRANCHES_AT_ONCE, remove_branches, stub
 from .client import Client, RequestFailed, RequestRefused, portions
 
@@ -48,7 +48,7 @@ class Removal:
         self,
         client: Client,
         batch_size: int,
-        cleared: Cleared,
+        cleared: GCResult,
         pass_over: Callable[[str, object], None],
     ) -> None:
         self._client = client

@@ -79,6 +79,15 @@ class Requester:
         """
         return Deadline(self.timeout)
 
+    def is_down(self) -> bool:
+        """
+        Whether all nodes are believed down. Of a client of one's own nothing is known.
+        """
+        session = self._server.session
+        return isinstance(session, HTTPSession) and not any(
+            node.breaker.allows() for node in session.nodes
+        )
+
     def status(self) -> list[dict[str, Any]]:
         """
         Tell how each node is doing, as this process sees it; nothing of a client of one's own.

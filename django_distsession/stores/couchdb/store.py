@@ -13,19 +13,11 @@ from typing import Any, TypeVar
 
 from ... import suspicious
 from ...exceptions import StoreMisconfigured, StoreUnavailable
-from ..base import (
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Merge,
-    Record,
-    Sweep,
-    Token,
-    UserSession,
-)
+from ..abilities import Copy, DurableStore, UserSession
+from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
+from ..garbage import GCOptions, GCResult
+from ..record import Record
 from . import documents, tokens, users
 from .branches import Branches, read_branches, read_whole, try_to_remove_branches
 from .client import (
@@ -80,7 +72,7 @@ class CouchDBStore(DurableStore):
         self._grace = grace
         self._clock = clock
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Read the document: one GET, and one more where there are conflicts.
         """
@@ -99,16 +91,16 @@ class CouchDBStore(DurableStore):
         record = self._record(document)
         if record is None:
             return None
-        found = Found(record, tokens.join(document["_rev"]))
+        found = Versioned(record, tokens.join(document["_rev"]))
         self._conditional.changed(storage_id, found, known)
         return found
 
-    def _read(self, storage_id: str, deadline: Deadline) -> Found | None:
+    def _read(self, storage_id: str, deadline: Deadline) -> Versioned | None:
         """
         Read all branches.
         """
 
-        def read(deadline: Deadline) -> Found | None:
+        def read(deadline: Deadline) -> Versioned | None:
             return read_whole(self._client, self._merge, self._record, storage_id, deadline)
 
         try:
@@ -160,7 +152,7 @@ class CouchDBStore(DurableStore):
         if self._conditional and tombstone is not None:
             outrank(client, storage_id, tombstone, client.deadline())
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Purge what expired, or delete it where purging is not possible; merge what diverged.
         """
@@ -168,7 +160,7 @@ class CouchDBStore(DurableStore):
         collection = Collection(
             self._set_up.admin,
             before,
-            sweep or Sweep(),
+            options or GCOptions(),
             branches=self._branches,
             as_json=self._as_json,
             reporter=self._reporter,
@@ -195,7 +187,7 @@ class CouchDBStore(DurableStore):
                 f"{self._index_timeout:g} seconds of INDEX_TIMEOUT. Try again later. ({error})"
             ) from error
 
-    def _read_one(self, storage_id: str, limit: Deadline) -> Found | None:
+    def _read_one(self, storage_id: str, limit: Deadline) -> Versioned | None:
         return self._read(storage_id, limit.within(self._client.timeout))
 
     def inspect(self, storage_id: str) -> list[Copy]:
@@ -213,6 +205,12 @@ class CouchDBStore(DurableStore):
         detail = {"database": self._client.name, "document": document}
         version = None if record.ended else record.version
         return [Copy("couchdb", place, "ended" if record.ended else "live", version, detail=detail)]
+
+    def is_down(self) -> bool:
+        """
+        Whether this process believes all nodes down.
+        """
+        return self._client.is_down()
 
     def status(self) -> list[dict[str, Any]]:
         """
@@ -242,7 +240,7 @@ class CouchDBStore(DurableStore):
         if losers:
             try_to_remove_branches(self._client, storage_id, losers, deadline)
         elif self._conditional and before:
-            self._conditional.changed(storage_id, Found(record, stored.rev), before)
+            self._conditional.changed(storage_id, Versioned(record, stored.rev), before)
         return stored.rev
 
     def _confirm(

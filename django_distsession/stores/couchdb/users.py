@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from ...stamps import whole
-from ..base import Found, UserSession
+from ..abilities import UserSession
+from ..contract import Versioned
 from ..deadline import Deadline
 from .answers import is_whole
 from .client import Client, DatabaseMissing, DesignMissing
@@ -25,7 +26,7 @@ def sessions(
     client: Client,
     user: str,
     now: int,
-    read: Callable[[str, Deadline], Found | None],
+    read: Callable[[str, Deadline], Versioned | None],
     reporter: Reporter,
     deadline: Deadline,
 ) -> list[UserSession]:

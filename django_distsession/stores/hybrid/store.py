@@ -8,38 +8,34 @@ the site wants that, marked as unsynced until the durable store is told of them.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
-from ..base import (
-    CacheStore,
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Merge,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
-from .flights import Flights
-from .settling import Settler, pass_by_cache
-from .tokens import Tokens, from_cache, from_durable
-
-NO_TOKENS = Tokens(None, None)
+from ...exceptions import StoreUnavailable, UnreadableCopy
+from ..abilities import Copy, DurableStore, UserSession, parts_of
+from ..cache import CacheStore
+from ..contract import Conflict, Merge, Store, Token, Versioned
+from ..deadline import Deadline
+from ..garbage import GCOptions, GCResult
+from ..record import Record
+from .bypass import pass_by_cache
+from .freshness import Asked, Freshness
+from .handoff import Handoff
+from .reconciler import Reconciler
+from .single_flight import SingleFlight
+from .tokens import from_cache, from_durable
+from .write_behind import WriteBehind
 
 
 class HybridStore(DurableStore):
     """
     revalidate_after: seconds. either: whether the cache takes writes while the durable store is
     away.
+    timeout: seconds that one operation of the durable store may take. Nobody waits longer for a
+    read of somebody else's, or tries longer to bring both stores together.
+    names: of the cache and of the durable store, for messages.
     """
 
     def __init__(
@@ -50,101 +46,106 @@ class HybridStore(DurableStore):
         merge: Merge,
         revalidate_after: float,
         either: bool = False,
+        timeout: float = 2.0,
+        names: tuple[str, str] = ("the cache", "the durable store"),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cache = cache
         self._durable = durable
-        self._either = either
-        self._settler = Settler(
-            cache, durable, merge=merge, revalidate_after=revalidate_after, clock=clock
-        )
-        self._flights: Flights[Found | None] = Flights()
-        self._lock = threading.Lock()
-        self._taken = 0
+        self._timeout = timeout
+        self._names = names
+        self._freshness = Freshness(cache, revalidate_after, clock)
+        self._missed = self._freshness.missed
+        self._reconciler = Reconciler(cache, durable, merge=merge, freshness=self._freshness)
+        self._write_behind = WriteBehind(cache, allowed=either)
+        self._reads: SingleFlight[Versioned | None] = SingleFlight()
+        self._handoff = Handoff(cache, self._missed, self._bring_together)
+        cache.on_recovery(self._handoff.begin)
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Read the cache; where it has nothing, or has not asked for long, the durable store.
         """
         cached, is_reached = self._look(storage_id)
-        if cached is not None and self._settler.is_trusted(cached.record):
+        if cached is not None and self._freshness.is_fresh(storage_id, cached.record):
             return from_cache(cached)
+        deadline = Deadline(self._timeout)
         try:
-            return self._flights.share(
+            if cached is not None and self._durable.is_down():
+                raise StoreUnavailable(f"{self._names[1]} does not answer.")
+            return self._reads.do(
                 storage_id,
-                first=partial(self._ask, storage_id, cached, is_reached),
-                later=partial(self._look_and_ask, storage_id),
+                partial(self._ask, storage_id, cached, is_reached, deadline),
+                partial(self._look_and_ask, storage_id, deadline),
+                deadline,
             )
         except StoreUnavailable as error:
             if cached is None or isinstance(error, UnreadableCopy):
                 raise
+            # Of any age, unless it is known to be outdated.
+            if self._missed.lacks(storage_id, cached.record.validated_at):
+                raise
             return from_cache(cached)
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         """
         Ask the durable store, however fresh the cache seems, and all of the cache's servers.
         """
-        asked_at = self._settler.now()
+        deadline, asked = Deadline(self._timeout), self._freshness.asking(storage_id)
         durable = self._durable.get(storage_id)
         try:
             cached = self._cache.refresh(storage_id, at_least)
         except StoreUnavailable as error:
             pass_by_cache(error)
             return self._without_cache(durable, error)
-        return self._settler.settle(storage_id, durable, cached, asked_at)
+        return self._reconciler.reconcile(storage_id, durable, cached, asked, deadline)
 
     def add(self, storage_id: str, record: Record) -> Token:
         """
         Write to the durable store, then to the cache.
         """
-        if self._either and self._look(storage_id)[0] is not None:
+        if self._write_behind.allowed and self._look(storage_id)[0] is not None:
             # The durable store may not have been told of it yet.
             found = self.get(storage_id)
             if found is not None:
                 raise Conflict(found)
-        asked_at = self._settler.now()
+        asked = self._freshness.asking(storage_id)
         try:
             token = self._durable.add(storage_id, record)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict.found, asked_at) from None
+            raise self._moved_on(storage_id, conflict, asked) from None
         except StoreUnavailable as error:
-            return self._take(storage_id, record, None, error)
-        return self._settler.write_through(storage_id, Found(record, token), None, asked_at)
+            return self._write_behind.take(storage_id, record, None, error)
+        return self._write_through(storage_id, Versioned(record, token), None, asked)
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
         """
         Compare and swap in the durable store, then write to the cache.
         """
-        asked_at = self._settler.now()
+        asked = self._freshness.asking(storage_id)
         try:
             if token.durable is None:
                 # Read from a cache that did not know what the durable store holds.
                 raise Conflict(self._durable.get(storage_id))
             swapped = self._durable.replace(storage_id, record, token.durable)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict.found, asked_at) from None
+            raise self._moved_on(storage_id, conflict, asked) from None
         except StoreUnavailable as error:
-            return self._take(storage_id, record, token, error)
-        return self._settler.write_through(
-            storage_id, Found(record, swapped), token.cache, asked_at
-        )
+            return self._write_behind.take(storage_id, record, token, error)
+        return self._write_through(storage_id, Versioned(record, swapped), token.cache, asked)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
         End the session in the durable store, then in the cache.
         """
         tombstone = Record.tombstone(expires_at)
+        asked = self._freshness.asking(storage_id)
         try:
-            self._settler.end_durably(storage_id, expires_at, token and token.durable)
+            self._reconciler.end_durably(storage_id, expires_at, token and token.durable)
         except StoreUnavailable as error:
-            if not self._either:
-                raise
-            self._bury_unsynced(storage_id, tombstone, error)
-            return
-        try:
-            self._cache.bury(storage_id, tombstone)
-        except StoreUnavailable as error:
-            pass_by_cache(error)
+            self._write_behind.end(storage_id, tombstone, error)
+        else:
+            self._reconciler.end_in_cache(storage_id, tombstone, asked)
 
     def sync(self, storage_id: str) -> bool:
         """
@@ -156,16 +157,16 @@ class HybridStore(DurableStore):
         cached = self._cache.get(storage_id)
         if cached is None or not cached.record.unsynced:
             return False
-        asked_at = self._settler.now()
+        deadline, asked = Deadline(self._timeout), self._freshness.asking(storage_id)
         durable = self._durable.get(storage_id)
-        self._settler.settle(storage_id, durable, cached, asked_at, strict=True)
+        self._reconciler.reconcile(storage_id, durable, cached, asked, deadline, strict=True)
         return True
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Clear the durable store; the cache forgets by itself.
         """
-        return self._durable.clear_expired(sweep)
+        return self._durable.clear_expired(options)
 
     def for_user(self, user: str) -> list[UserSession]:
         """
@@ -173,6 +174,12 @@ class HybridStore(DurableStore):
         store was away is not in there before somebody touches it, or `repairsessions` does.
         """
         return self._durable.for_user(user)
+
+    def is_down(self) -> bool:
+        """
+        Whether the durable store is.
+        """
+        return self._durable.is_down()
 
     def inspect(self, storage_id: str) -> list[Copy]:
         """
@@ -185,8 +192,8 @@ class HybridStore(DurableStore):
         Yield this store and both that it is made of.
         """
         yield self
-        yield from self._cache.parts()
-        yield from self._durable.parts()
+        yield from parts_of(self._cache)
+        yield from parts_of(self._durable)
 
     def status(self) -> list[dict[str, Any]]:
         """
@@ -196,16 +203,18 @@ class HybridStore(DurableStore):
         durable store was told of since, whoever had taken them; a session that was written to
         several times is told of once.
         """
-        return [{"store": "hybrid", "taken_unsynced": self._taken, "synced": self._settler.synced}]
+        taken, synced = self._write_behind.taken, self._reconciler.synced
+        return [{"store": "hybrid", "taken_unsynced": taken, "synced": synced}]
 
     def close(self) -> None:
         """
         Close the connections of both stores.
         """
+        self._handoff.stop()
         self._cache.close()
         self._durable.close()
 
-    def _look(self, storage_id: str) -> tuple[Found | None, bool]:
+    def _look(self, storage_id: str) -> tuple[Versioned | None, bool]:
         """
         Return what the cache holds, and whether it could be reached.
         """
@@ -215,79 +224,67 @@ class HybridStore(DurableStore):
             pass_by_cache(error)
             return None, False
 
-    def _look_and_ask(self, storage_id: str) -> Found | None:
+    def _look_and_ask(self, storage_id: str, deadline: Deadline) -> Versioned | None:
         cached, is_reached = self._look(storage_id)
-        if cached is not None and self._settler.is_trusted(cached.record):
+        if cached is not None and self._freshness.is_fresh(storage_id, cached.record):
             return from_cache(cached)
-        return self._ask(storage_id, cached, is_reached)
+        return self._ask(storage_id, cached, is_reached, deadline)
 
-    def _ask(self, storage_id: str, cached: Found | None, is_reached: bool) -> Found | None:
-        asked_at = self._settler.now()
+    def _ask(
+        self, storage_id: str, cached: Versioned | None, is_reached: bool, deadline: Deadline
+    ) -> Versioned | None:
+        asked = self._freshness.asking(storage_id)
         durable = self._durable.get(storage_id)
+        return self._reconcile(storage_id, durable, cached, is_reached, asked, deadline)
+
+    def _reconcile(
+        self,
+        storage_id: str,
+        durable: Versioned | None,
+        cached: Versioned | None,
+        is_reached: bool,
+        asked: Asked,
+        deadline: Deadline,
+    ) -> Versioned | None:
         if not is_reached:
             return self._without_cache(durable)
-        return self._settler.settle(storage_id, durable, cached, asked_at)
+        if durable is None and cached is None and self._write_behind.allowed:
+            # One of the cache's servers may have taken it alone, and be silent.
+            cached = self._cache.refresh(storage_id, 0)
+        return self._reconciler.reconcile(storage_id, durable, cached, asked, deadline)
+
+    def _bring_together(self, storage_id: str) -> None:
+        self._look_and_ask(storage_id, Deadline(self._timeout))
 
     def _without_cache(
-        self, durable: Found | None, error: StoreUnavailable | None = None
-    ) -> Found | None:
-        if durable is None and self._either:
+        self, durable: Versioned | None, error: StoreUnavailable | None = None
+    ) -> Versioned | None:
+        if durable is None and self._write_behind.allowed:
+            cache, store = self._names
             raise StoreUnavailable(
-                "CouchDB does not have this session; memcached, which may have taken it while "
-                "CouchDB was away, cannot be reached."
+                f"{store} does not have this session; {cache}, which may have taken it while "
+                f"{store} was away, cannot be reached."
             ) from error
         return from_durable(durable)
 
-    def _moved_on(self, storage_id: str, durable: Found | None, asked_at: int) -> Conflict:
+    def _write_through(
+        self, storage_id: str, durable: Versioned, token: Token, asked: Asked
+    ) -> Token:
+        deadline = Deadline(self._timeout)
+        return self._reconciler.write_through(storage_id, durable, token, asked, deadline)
+
+    def _moved_on(self, storage_id: str, conflict: Conflict, asked: Asked) -> Conflict:
         """
-        Return the error that carries what the durable store holds by now.
+        Return the error that carries what the durable store holds by now, by its own conflict.
 
         Where the session is over, the cache is told. Where it goes on, the save that follows
         tells it: the sooner that comes, the less often it meets yet another one.
         """
+        durable = conflict.current
         if durable is not None and not durable.record.ended:
-            return Conflict(from_durable(durable))
+            return Conflict(from_durable(durable), applied=conflict.applied)
         cached, is_reached = self._look(storage_id)
         if not is_reached:
-            return Conflict(self._without_cache(durable))
-        return Conflict(self._settler.settle(storage_id, durable, cached, asked_at))
-
-    def _take(
-        self, storage_id: str, record: Record, token: Tokens | None, error: StoreUnavailable
-    ) -> Tokens:
-        """
-        Let the cache alone take a write. Raises `error` where it may not or cannot.
-
-        token: None for a new session.
-        """
-        if not self._either:
-            raise error
-        known = token or NO_TOKENS
-        copy = record._replace(origin=known.durable or "", checked_at=0, unsynced=True)
-        try:
-            if token is None:
-                taken = self._cache.add(storage_id, copy)
-            elif token.cache is None:
-                raise Conflict(self._cache.get(storage_id))
-            else:
-                taken = self._cache.replace(storage_id, copy, token.cache)
-        except Conflict as conflict:
-            if conflict.found is None:
-                # Without a copy, it cannot tell whether the session has ended meanwhile.
-                raise error from None
-            raise Conflict(from_cache(conflict.found)) from None
-        except (StoreUnavailable, RecordTooLarge) as refusal:
-            raise error from refusal
-        self._count_taken()
-        return Tokens(known.durable, taken)
-
-    def _bury_unsynced(self, storage_id: str, tombstone: Record, error: StoreUnavailable) -> None:
-        try:
-            self._cache.bury(storage_id, tombstone._replace(unsynced=True))
-        except StoreUnavailable as refusal:
-            raise error from refusal
-        self._count_taken()
-
-    def _count_taken(self) -> None:
-        with self._lock:
-            self._taken += 1
+            self._missed.note(storage_id)
+        deadline = Deadline(self._timeout)
+        return Conflict(self._reconcile(storage_id, durable, cached, is_reached, asked, deadline))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..base import Found, Token
+from ..contract import Token, Versioned
 
 
 class Tokens(NamedTuple):
@@ -21,15 +21,15 @@ class Tokens(NamedTuple):
     cache: Token
 
 
-def from_cache(cached: Found) -> Found:
+def from_cache(cached: Versioned) -> Versioned:
     """
     Return what the cache holds as a record of both stores.
     """
-    return Found(cached.record, Tokens(cached.record.origin or None, cached.token))
+    return Versioned(cached.record, Tokens(cached.record.source_rev or None, cached.token))
 
 
-def from_durable(durable: Found | None) -> Found | None:
+def from_durable(durable: Versioned | None) -> Versioned | None:
     """
     Return what the durable store holds as a record of both stores.
     """
-    return durable and Found(durable.record, Tokens(durable.token, None))
+    return durable and Versioned(durable.record, Tokens(durable.token, None))

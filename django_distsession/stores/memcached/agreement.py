@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..base import Merge, Record
+from ..contract import Merge
+from ..record import Record
 from .node import Node
 
 
@@ -34,19 +35,6 @@ class Held(NamedTuple):
             or not _are_same(self.record, agreed)
             or self.record.held_until < agreed.held_until
         )
-
-
-class Repair(NamedTuple):
-    """
-    What bringing one session's replicas together took.
-
-    found: whether there was anything to be read. written: how many replicas lacked the record or
-    held an older one. missed: how many replicas could not be reached.
-    """
-
-    found: bool
-    written: int
-    missed: int
 
 
 def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:

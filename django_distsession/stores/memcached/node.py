@@ -5,6 +5,7 @@ One configured memcached server: its connections, its health, and what became of
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Node:
         timeout: float,
     ) -> None:
         self.name = name
+        # Called when the server answers again, in the thread that noticed.
+        self.listeners: list[Callable[[], object]] = []
         self._timeout = timeout
         self._connect = connect
         self._pool_size = pool_size
@@ -90,6 +93,13 @@ class Node:
         Whether it answered last time.
         """
         return self.breaker.is_up
+
+    def up_since(self) -> float:
+        """
+        Return since when it has answered, in seconds since the epoch: 0.0 if it always has,
+        infinity if it does not now.
+        """
+        return self.breaker.up_since if self.breaker.is_up else math.inf
 
     def is_worth_a_write(self) -> bool:
         """
@@ -201,6 +211,8 @@ class Node:
 
     def _note_recovery(self) -> None:
         logger.warning("memcached at %s answers again.", self.name)
+        for listener in self.listeners:
+            listener()
 
     def count_write(self, reached: bool, taken: bool, repair: bool) -> None:
         """

@@ -5,11 +5,14 @@ Where one session lives: what its servers are asked and told about it, and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeGuard
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
-from ..base import Record
+from ..abilities import Copy
 from ..deadline import Deadline
+from ..record import Record
 from . import wire
 from .agreement import Held
 from .connection import REFUSED, Reply, delete_command, get_command, set_command
@@ -73,6 +76,25 @@ class Place:
         if skew:
             record = record._replace(expires_at=record.expires_at + skew)
         return Held(node, cas, record, skew, ttl)
+
+    def copy(self, node: Node, reply: Reply | None, now: float) -> Copy:
+        """
+        Tell people what a server holds.
+        """
+        copy = partial(Copy, "memcached", node.name, replica=node in self.replicas)
+        if reply is None:
+            return copy("unavailable")
+        try:
+            record = self.read(node, reply, now).record
+        except StoreUnavailable as newer:
+            return copy("unavailable", detail={"reason": str(newer)})
+        if record is None:
+            return copy("absent")
+        return copy(
+            "ended" if record.ended else "live",
+            version=None if record.ended else record.version,
+            detail={"size": wire.HEADER.size + len(record.source_rev) + len(record.payload)},
+        )
 
     def write(
         self,
@@ -157,3 +179,11 @@ def condition(cas: int | None) -> bytes:
     Return the condition that a server still holds what this token came with, or holds nothing.
     """
     return b" C%d" % cas if cas else IF_ABSENT
+
+
+def are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
+    """
+    Whether all servers answered, and hold the same bytes.
+    """
+    values = [None if reply is None else reply.value for reply in replies]
+    return values[0] is not None and values.count(values[0]) == len(values)

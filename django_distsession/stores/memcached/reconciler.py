@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
-from ..base import Found, Merge, Record
+from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..record import Record
 from . import wire
 from .agreement import Held, agree
 from .connection import REFUSED, Reply
@@ -24,13 +25,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 class Tokens(dict[Node, int]):
     """
     For each replica that was reached, its cas token. record: what they hold, if anything.
+    before: the tokens of what they held before a repair brought them together.
     """
 
-    __slots__ = ("record",)
+    __slots__ = ("before", "record")
 
     def __init__(self, record: Record | None = None) -> None:
         super().__init__()
         self.record = record
+        self.before: Mapping[Node, int] = {}
 
 
 class Reconciler:
@@ -61,7 +64,7 @@ class Reconciler:
         extra: Sequence[Node] = (),
         replies: Sequence[Reply | None] | None = None,
         insists: bool = False,
-    ) -> tuple[Found | None, int]:
+    ) -> tuple[Versioned | None, int]:
         """
         Return what the replicas hold, once they hold the same, and how many were written to.
 
@@ -89,17 +92,18 @@ class Reconciler:
             tokens = Tokens(agreed)
             for copy in reached:
                 tokens[copy.node] = copy.cas
+            tokens.before = dict(tokens)
             differing = [copy for copy in reached if copy.differs_from(agreed)]
             if not differing:
-                return Found(agreed, tokens), written
+                return Versioned(agreed, tokens), written
             try:
                 repaired = self._repair(place, agreed, differing, tokens, held, deadline)
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
-                return Found(agreed, tokens), written
+                return Versioned(agreed, tokens), written
             if repaired is not None:
-                return Found(agreed, tokens), written + repaired
+                return Versioned(agreed, tokens), written + repaired
             attempt += 1
             pause = random.uniform(0, min(FIRST_PAUSE * attempt, LONGEST_PAUSE))  # noqa: S311
             if deadline.left < pause:

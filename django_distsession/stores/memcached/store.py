@@ -14,18 +14,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any, TypeGuard
+from typing import Any
 
-from ...exceptions import StoreUnavailable
 from ...secret import Secret
-from ..base import CacheStore, Conflict, Copy, Found, Merge, Record, Token
+from ..abilities import Copy
+from ..cache import CacheStore
+from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
+from ..record import Record
+from ..repairing import Repair
 from . import wire
-from .agreement import Repair
 from .connection import REFUSED, Connection, Reply, parse_server
 from .listing import Listing
 from .node import Node
-from .place import ALWAYS, IF_ABSENT, Place, condition, filled_in, is_done
+from .place import ALWAYS, IF_ABSENT, Place, are_alike, condition, filled_in, is_done
 from .placement import Placement
 from .reconciler import Reconciler, Tokens
 
@@ -87,7 +89,7 @@ class MemcachedStore(CacheStore):
             self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
         )
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         """
         Read all replicas, bring copies that differ together, repair, and only then answer.
 
@@ -95,7 +97,7 @@ class MemcachedStore(CacheStore):
         """
         place, deadline = self._place(storage_id), Deadline(self._timeout)
         replies = place.ask(deadline)
-        if not _are_alike(replies):
+        if not are_alike(replies):
             return self._reconciler.settle(place, deadline, replies=replies)[0]
         # As they nearly always are: one look at one of them is enough. At that with the least time
         # left: after SIGCONT a server's clock lags.
@@ -106,9 +108,9 @@ class MemcachedStore(CacheStore):
         tokens = Tokens(held.record)
         for node, reply in zip(place.replicas, replies, strict=True):
             tokens[node] = reply.cas
-        return Found(held.record, tokens)
+        return Versioned(held.record, tokens)
 
-    def refresh(self, storage_id: str, at_least: int) -> Found | None:
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         """
         Read again, those replicas too that are left out at present.
         """
@@ -138,12 +140,16 @@ class MemcachedStore(CacheStore):
         ttl = wire.ttl(record, self._clock())
         replies = self._insist(place, record, conditions, ttl, deadline)
         taken = Tokens(record)
+        is_refused = False
         for node, reply in zip(place.replicas, replies, strict=True):
             if reply is None or reply.status == REFUSED:
                 continue
-            if not is_done(reply):
-                return self._after_conflict(storage_id, record)
-            taken[node] = reply.cas
+            if is_done(reply):
+                taken[node] = reply.cas
+            else:
+                is_refused = True
+        if is_refused:
+            return self._after_conflict(storage_id, record, taken)
         if len(taken) < self._quorum:
             self._put_back(place, replies, tokens, deadline)
             raise place.unavailable(len(taken), self._quorum)
@@ -192,9 +198,9 @@ class MemcachedStore(CacheStore):
         """
         Put the tombstone on all reachable replicas, over whatever they hold.
         """
-        self.bury(storage_id, Record.tombstone(expires_at))
+        self.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def bury(self, storage_id: str, tombstone: Record) -> None:
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
         """
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
@@ -206,13 +212,27 @@ class MemcachedStore(CacheStore):
         if taken < self._quorum:
             raise place.unavailable(taken, self._quorum)
 
-    def discard(self, storage_id: str, token: Token) -> None:
+    def invalidate(self, storage_id: str, token: Token) -> None:
         """
         Delete the session on the replicas that it was read from.
         """
         replies = self._place(storage_id).delete(token, Deadline(self._timeout))
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
+
+    def reachable_since(self, storage_id: str) -> float:
+        """
+        Tell since when at least a quorum of the replicas has answered.
+        """
+        times = [node.up_since() for node in self._place(storage_id).replicas]
+        return sorted(times)[self._quorum - 1]
+
+    def on_recovery(self, listener: Callable[[], object]) -> None:
+        """
+        Have `listener` called whenever a server answers again.
+        """
+        for node in self.nodes:
+            node.listeners.append(listener)
 
     def repair(self, storage_id: str, stray: Node | None = None) -> Repair:
         """
@@ -238,8 +258,9 @@ class MemcachedStore(CacheStore):
         """
         place = self._place(storage_id)
         replies = place.ask(Deadline(self._timeout), self.nodes, Node.is_worth_a_write)
+        now = self._clock()
         return [
-            self._copy(place, node, reply) for node, reply in zip(self.nodes, replies, strict=True)
+            place.copy(node, reply, now) for node, reply in zip(self.nodes, replies, strict=True)
         ]
 
     def status(self) -> list[dict[str, Any]]:
@@ -259,32 +280,21 @@ class MemcachedStore(CacheStore):
         replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
         return Place(replicas, self._prefix + storage_id.encode(), storage_id)
 
-    def _after_conflict(self, storage_id: str, record: Record) -> Tokens:
+    def _after_conflict(self, storage_id: str, record: Record, taken: Tokens) -> Tokens:
+        """
+        Return the tokens if what the replicas hold is the record; else `Conflict`.
+
+        taken: the tokens of those replicas that took it.
+        """
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
-        found = self.get(storage_id)
-        if found is not None and found.record.version == record.version:
-            tokens: Tokens = found.token
+        found, _ = self._reconciler.settle(self._place(storage_id), Deadline(self._timeout))
+        if found is None:
+            raise Conflict(None)
+        tokens: Tokens = found.token
+        if found.record.version == record.version:
             return tokens
-        raise Conflict(found)
-
-    def _copy(self, place: Place, node: Node, reply: Reply | None) -> Copy:
-        copy = partial(Copy, "memcached", node.name, replica=node in place.replicas)
-        if reply is None:
-            return copy("unavailable")
-        try:
-            record = place.read(node, reply, self._clock()).record
-        except StoreUnavailable as newer:
-            return copy("unavailable", detail={"reason": str(newer)})
-        if record is None:
-            return copy("absent")
-        return copy(
-            "ended" if record.ended else "live",
-            version=None if record.ended else record.version,
-            detail={"size": wire.HEADER.size + len(record.origin) + len(record.payload)},
-        )
-
-
-def _are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
-    values = [None if reply is None else reply.value for reply in replies]
-    return values[0] is not None and values.count(values[0]) == len(values)
+        # Where the record was replaced, whoever did that had read it. A server that restarted empty
+        # counts its cas tokens anew.
+        replaced = any(tokens.before.get(node, 0) > cas for node, cas in taken.items())
+        raise Conflict(found, applied=replaced)

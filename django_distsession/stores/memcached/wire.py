@@ -2,7 +2,7 @@
 A record as the bytes of a memcached value, and back.
 
 Layout: magic and format version, flags, generation, tag, expires_at, held_until, created_at,
-checked_at, the first bytes of the storage id's hash, the length of the origin, the origin, the
+validated_at, the first bytes of the storage id's hash, the length of source_rev, source_rev, the
 payload.
 """
 
@@ -12,17 +12,17 @@ import struct
 from hashlib import blake2b
 
 from ...stamps import LARGEST, TAG_SIZE, Stamp
-from ..base import Record
+from ..record import Record
 
 MAGIC = b"dS"
 FORMAT = 1
 ENDED = 1
 UNSYNCED = 2
 
-# magic, format, flags, generation, tag, expires_at, held_until, created_at, checked_at, id, length
-# of origin
+# magic, format, flags, generation, tag, expires_at, held_until, created_at, validated_at, id,
+# length of source_rev
 HEADER = struct.Struct(f"!2sBBQ{TAG_SIZE}sQQQQ8sB")
-LONGEST_ORIGIN = 255
+LONGEST_SOURCE_REV = 255
 
 # memcached takes a longer time for an absolute one, and takes none that 31 bits do not hold: an
 # item with such a time is gone at once.
@@ -62,17 +62,19 @@ def pack(of: bytes, record: Record) -> bytes:
     Return the bytes to store. of: the fingerprint of the storage id.
     """
     generation, tag = record.version
-    origin = record.origin.encode()
-    if len(origin) > LONGEST_ORIGIN:
+    source_rev = record.source_rev.encode()
+    if len(source_rev) > LONGEST_SOURCE_REV:
         # No revision of a CouchDB's own making. Who saves reads there what to replace.
-        origin = b""
-    times = [record.expires_at, record.held_until, record.created_at, record.checked_at]
+        source_rev = b""
+    times = [record.expires_at, record.held_until, record.created_at, record.validated_at]
     if min(times) < 0 or max(times) > LATEST_TIME:
         # Whatever a damaged record says fits.
         times = [min(max(time, 0), LATEST_TIME) for time in times]
     flags = ENDED * record.ended | UNSYNCED * record.unsynced
-    header = HEADER.pack(MAGIC, FORMAT, flags, generation, tag.encode(), *times, of, len(origin))
-    return header + origin + record.payload
+    header = HEADER.pack(
+        MAGIC, FORMAT, flags, generation, tag.encode(), *times, of, len(source_rev)
+    )
+    return header + source_rev + record.payload
 
 
 def unpack(of: bytes, value: bytes) -> Record:
@@ -88,19 +90,19 @@ def unpack(of: bytes, value: bytes) -> Record:
         fields = HEADER.unpack_from(value)
     except struct.error:
         raise ForeignValue from None
-    _, _, flags, generation, tag, expires_at, held_until, created_at, checked_at, owner, size = (
+    _, _, flags, generation, tag, expires_at, held_until, created_at, validated_at, owner, size = (
         fields
     )
     end = HEADER.size + size
     if (
         owner != of
         or len(value) < end
-        or max(expires_at, held_until, created_at, checked_at) > LATEST_TIME
+        or max(expires_at, held_until, created_at, validated_at) > LATEST_TIME
     ):
         raise ForeignValue
     try:
         version = Stamp.stored(generation, tag.decode("ascii"))
-        origin = value[HEADER.size : end].decode("ascii") if size else ""
+        source_rev = value[HEADER.size : end].decode("ascii") if size else ""
     except ValueError:
         raise ForeignValue from None
     return Record(
@@ -110,8 +112,8 @@ def unpack(of: bytes, value: bytes) -> Record:
         value[end:],
         None,
         bool(flags & ENDED),
-        origin,
-        checked_at,
+        source_rev,
+        validated_at,
         bool(flags & UNSYNCED),
         held_until,
     )

@@ -15,8 +15,8 @@ from django.core.management import CommandError, call_command
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb.client import Client
+from django_distsession.stores.garbage import GCOptions
 from tests.stores.couchdb.conftest import Database, add_expired, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
@@ -115,17 +115,17 @@ def test_batches_and_limit(sessions: Engine, database: Database) -> None:
     stored(sessions)
     add_expired(database, 25)
     steps: list[int] = []
-    sweep = Sweep(batch_size=10, limit=23, progress=lambda done: steps.append(done.seen))
-    cleared = sessions.clear_expired(sweep)
+    options = GCOptions(batch_size=10, limit=23, progress=lambda done: steps.append(done.seen))
+    cleared = sessions.clear_expired(options)
     assert steps == [10, 20, 23]
     assert (cleared.seen, cleared.total) == (23, 23)
-    assert sessions.clear_expired(Sweep(batch_size=1)).seen == 2
+    assert sessions.clear_expired(GCOptions(batch_size=1)).seen == 2
 
 
 def test_a_run_out_of_time_stops_and_the_next_goes_on(sessions: Engine, database: Database) -> None:
     stored(sessions)
     add_expired(database, 20)
-    cleared = sessions.clear_expired(Sweep(batch_size=5, max_seconds=1e-9))
+    cleared = sessions.clear_expired(GCOptions(batch_size=5, max_seconds=1e-9))
     assert cleared.seen == 5
     assert sessions.clear_expired().seen == 15
 
@@ -133,8 +133,8 @@ def test_a_run_out_of_time_stops_and_the_next_goes_on(sessions: Engine, database
 def test_a_dry_run_removes_nothing(sessions: Engine, database: Database) -> None:
     stored(sessions)
     add_expired(database, 7)
-    assert sessions.clear_expired(Sweep(dry_run=True)).seen == 7
-    assert sessions.clear_expired(Sweep(dry_run=True, limit=5)).seen == 5
+    assert sessions.clear_expired(GCOptions(dry_run=True)).seen == 7
+    assert sessions.clear_expired(GCOptions(dry_run=True, limit=5)).seen == 5
     assert database.counts()[0] == 8
 
 
@@ -157,10 +157,10 @@ def test_a_run_that_was_killed_lost_nothing(
     monkeypatch.setattr(Client, "bulk_docs", killed(bulk_docs))
     monkeypatch.setattr(Client, "purge", killed(purge))
     with pytest.raises(KeyboardInterrupt):
-        sessions.clear_expired(Sweep(batch_size=5))
+        sessions.clear_expired(GCOptions(batch_size=5))
     left = database.counts()[0]
     assert 1 < left < 21
-    assert sessions.clear_expired(Sweep(batch_size=5)).seen == left - 1
+    assert sessions.clear_expired(GCOptions(batch_size=5)).seen == left - 1
     assert contents(sessions, live) == {"a": 1}
     assert database.counts()[0] == 1
 
@@ -173,7 +173,7 @@ def test_several_hosts_may_run_it_at_once(sessions: Engine, database: Database) 
 
     def run() -> None:
         start.wait()
-        results.append(sessions.clear_expired(Sweep(batch_size=20)))
+        results.append(sessions.clear_expired(GCOptions(batch_size=20)))
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -213,7 +213,7 @@ def test_live_sessions_survive_while_they_are_touched(
     for thread in threads:
         thread.start()
     try:
-        cleared = sessions.clear_expired(Sweep(batch_size=50))
+        cleared = sessions.clear_expired(GCOptions(batch_size=50))
     finally:
         stop.set()
         for thread in threads:
@@ -248,7 +248,7 @@ class TestServersThatCannot:
     def test_a_row_that_stays_is_not_read_again(self, faked: Engine, fake: FakeServer) -> None:
         fake.script = [NO_ROWS, ROWS, reply(201, {"purged": {}})]
         fake.default = NO_ROWS
-        assert faked.clear_expired(Sweep(batch_size=150)).skipped == 150
+        assert faked.clear_expired(GCOptions(batch_size=150)).skipped == 150
         assert f"startkey_docid={149:064x}%00" in fake.requests[3].target
 
     @pytest.mark.parametrize(

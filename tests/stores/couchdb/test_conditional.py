@@ -14,11 +14,12 @@ from django.contrib.sessions.backends.base import UpdateError
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.stores.base import Found, Record
+from django_distsession.stores.contract import Versioned
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING, outrank
 from django_distsession.stores.couchdb.recent import OVERHEAD, Known, Recent
 from django_distsession.stores.deadline import Deadline
+from django_distsession.stores.record import Record
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
@@ -263,7 +264,7 @@ def test_one_outranking_revision_has_one_content() -> None:
 
 
 def known(size: int) -> Known:
-    return Known(Found(Record(Stamp(1, "t"), 1, 1, b"x" * size), "1-a"), 0.0)
+    return Known(Versioned(Record(Stamp(1, "t"), 1, 1, b"x" * size), "1-a"), 0.0)
 
 
 class TestRecent:

@@ -20,8 +20,8 @@ from django.core.management import call_command
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb import branches
+from django_distsession.stores.garbage import GCOptions
 from tests.stores.couchdb.conftest import Database, add_expired, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, Request, reply
 
@@ -158,7 +158,7 @@ class TestTimesThatAreNone:
         assert left >= {f"odd-{number}" for number in range(len(ODD_TIMES))}
         assert expired not in left
         # A dry run only counts, fractions among the numbers.
-        assert sessions.clear_expired(Sweep(dry_run=True)).seen == 1
+        assert sessions.clear_expired(GCOptions(dry_run=True)).seen == 1
 
     def test_on_a_branch_keep_it_and_no_other(self, sessions: Engine, database: Database) -> None:
         stored(sessions)
@@ -210,7 +210,7 @@ def test_an_index_of_an_older_release_may_show_anything(faked: Engine, fake: Fak
         reply(201, {"purged": {"g": ["1-a"]}}),
     ]
     fake.default = NO_ROWS
-    cleared = faked.clear_expired(Sweep(limit=1))
+    cleared = faked.clear_expired(GCOptions(limit=1))
     assert (cleared.seen, cleared.purged, cleared.passed_over) == (1, 1, 6)
     assert next(iter(one.body for one in fake.requests if one.body)) == {"g": ["1-a"]}
 

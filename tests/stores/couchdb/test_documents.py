@@ -10,8 +10,8 @@ import pytest
 
 from django_distsession.stamps import LARGEST, Stamp
 from django_distsession.state import new_tag
-from django_distsession.stores.base import Record
 from django_distsession.stores.couchdb.documents import ForeignDocument, to_document, to_record
+from django_distsession.stores.record import Record
 
 RECORD = Record(Stamp(3, "-_aZ09+x"), 500, 100, b"payload", "7", held_until=900)
 

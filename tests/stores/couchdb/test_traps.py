@@ -17,6 +17,7 @@ from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores.couchdb.client import Client, DatabaseMissing
 from django_distsession.stores.couchdb.connect import connect
 from testproject.servers import CouchDBServer
+from tests.conftest import close_connections
 from tests.stores.couchdb.conftest import Database, contents, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
@@ -227,7 +228,7 @@ class TestHook:
         server = hooked(auth_method="basic")
         fake.default = MISSING
         faked("a" * 32).load()
-        faked.get_store().close()
+        close_connections(faked)
         assert not server.session.is_closed
 
     def test_its_refusals_are_ours(

@@ -11,9 +11,9 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Sweep
 from django_distsession.stores.couchdb import users
 from django_distsession.stores.couchdb.paging import LONGEST_NAMED, pages
+from django_distsession.stores.garbage import GCOptions
 from tests.stores.couchdb.conftest import Database, add_expired, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 from tests.stores.couchdb.test_damaged import add_branches, foreign
@@ -69,7 +69,7 @@ class TestIdsLongerThanAURL:
         database.put_all([foreign(_id=LONG, expires_at=500)])
         add_expired(database, 3)
         database.put_all([foreign(_id=f"{n}{LONG}", expires_at=1001) for n in range(3)])
-        cleared = sessions.clear_expired(Sweep(batch_size=1))
+        cleared = sessions.clear_expired(GCOptions(batch_size=1))
         assert (cleared.seen, cleared.purged + cleared.deleted) == (7, 7)
         assert sessions().exists(key)
 
@@ -104,7 +104,7 @@ def test_rows_that_are_none_are_an_outage(faked: Engine, fake: FakeServer, row: 
     for ask in (
         lambda: faked.for_user(1),
         faked.clear_expired,
-        lambda: faked.clear_expired(Sweep(dry_run=True)),
+        lambda: faked.clear_expired(GCOptions(dry_run=True)),
     ):
         with pytest.raises(StoreUnavailable, match=r"gives no usable answer|broke off"):
             ask()

@@ -13,8 +13,8 @@ from django_distsession import conf
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.records import Records
-from django_distsession.stores.base import DurableStore, Record
 from django_distsession.stores.hybrid import HybridStore
+from django_distsession.stores.record import Record
 from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable
 
 REVALIDATE_AFTER = 100
@@ -33,7 +33,7 @@ class Tiers:
     cache: FakeCache = field(default_factory=FakeCache)
     durable: FakeDurable = field(default_factory=FakeDurable)
 
-    def process(self, durable: DurableStore | None = None) -> Process:
+    def process(self, timeout: float = 2.0) -> Process:
         tiers = self
 
         class Session(StoreBackedSession):
@@ -41,10 +41,11 @@ class Tiers:
             def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
                 return HybridStore(
                     tiers.cache,
-                    durable or tiers.durable,
+                    tiers.durable,
                     merge=records.merge,
                     revalidate_after=REVALIDATE_AFTER,
                     either=tiers.either,
+                    timeout=timeout,
                     clock=tiers.clock,
                 )
 
@@ -84,6 +85,15 @@ def loaded(process: Process, key: str) -> StoreBackedSession:
     session.keys()
     assert session.session_key == key
     return session
+
+
+def change(process: Process, key: str, name: str, value: object = 1) -> None:
+    """
+    Save a session with one more value.
+    """
+    session = loaded(process, key)
+    session[name] = value
+    session.save()
 
 
 def contents(process: Process, key: str) -> dict[str, object] | None:

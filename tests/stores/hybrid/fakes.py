@@ -10,19 +10,11 @@ from itertools import count
 from typing import Any
 
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
-from django_distsession.stores.base import (
-    CacheStore,
-    Cleared,
-    Conflict,
-    Copy,
-    DurableStore,
-    Found,
-    Record,
-    Store,
-    Sweep,
-    Token,
-    UserSession,
-)
+from django_distsession.stores.abilities import Copy, DurableStore, UserSession
+from django_distsession.stores.cache import CacheStore
+from django_distsession.stores.contract import Conflict, Store, Token, Versioned
+from django_distsession.stores.garbage import GCOptions, GCResult
+from django_distsession.stores.record import Record
 
 
 class Killed(BaseException):
@@ -66,16 +58,16 @@ class FakeStore(Store, ABC):
         if not self.up:
             raise StoreUnavailable("no reply")
 
-    def _found(self, storage_id: str) -> Found | None:
+    def _found(self, storage_id: str) -> Versioned | None:
         held = self.held.get(storage_id)
-        return held and Found(*held)
+        return held and Versioned(*held)
 
     def _keep(self, storage_id: str, record: Record) -> str:
         token = f"{next(self._tokens)}-fake"
         self.held[storage_id] = record, token
         return token
 
-    def get(self, storage_id: str) -> Found | None:
+    def get(self, storage_id: str) -> Versioned | None:
         self._request("get")
         found = self._found(storage_id)
         self._reply("get")
@@ -105,9 +97,39 @@ class FakeStore(Store, ABC):
 
 
 class FakeCache(FakeStore, CacheStore):
+    """
+    since: when a process saw it come back. silent: whether a server that may hold more is.
+    """
+
     limit = 1_000_000
     # Out of memory: what is there stays readable.
     refuses = False
+    since = 0.0
+    silent = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: list[Callable[[], object]] = []
+
+    def recover(self) -> None:
+        """
+        Come back, and tell who listens.
+        """
+        self.up = True
+        for listener in self._listeners:
+            listener()
+
+    def on_recovery(self, listener: Callable[[], object]) -> None:
+        self._listeners.append(listener)
+
+    def reachable_since(self, storage_id: str) -> float:
+        return self.since
+
+    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
+        found = self.get(storage_id)
+        if found is None and self.silent:
+            raise StoreUnavailable("a server that may hold it is silent")
+        return found
 
     def _swap(self, name: str, storage_id: str, record: Record, token: Token) -> Token:
         if len(record.payload) > self.limit:
@@ -118,21 +140,21 @@ class FakeCache(FakeStore, CacheStore):
         return super()._swap(name, storage_id, record._replace(user=None), token)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        self.bury(storage_id, Record.tombstone(expires_at))
+        self.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def bury(self, storage_id: str, tombstone: Record) -> None:
-        self._request("bury")
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+        self._request("put_tombstone")
         self._keep(storage_id, tombstone)
-        self._reply("bury")
+        self._reply("put_tombstone")
 
-    def discard(self, storage_id: str, token: Token) -> None:
-        self._request("discard")
+    def invalidate(self, storage_id: str, token: Token) -> None:
+        self._request("invalidate")
         found = self._found(storage_id)
         if found is not None:
             if found.token != token:
                 raise Conflict(found)
             del self.held[storage_id]
-        self._reply("discard")
+        self._reply("invalidate")
 
     def flush(self) -> None:
         self.held.clear()
@@ -143,9 +165,18 @@ class FakeCache(FakeStore, CacheStore):
 
 
 class FakeDurable(FakeStore, DurableStore):
+    """
+    is_known_down: whether its breakers are open.
+    """
+
+    is_known_down = False
+
+    def is_down(self) -> bool:
+        return self.is_known_down
+
     def _keep(self, storage_id: str, record: Record) -> str:
         # What only a cache keeps is not kept here.
-        record = record._replace(origin="", checked_at=0, unsynced=False)
+        record = record._replace(source_rev="", validated_at=0, unsynced=False)
         return super()._keep(storage_id, record)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
@@ -155,8 +186,8 @@ class FakeDurable(FakeStore, DurableStore):
             self._keep(storage_id, Record.tombstone(expires_at))
         self._reply("end")
 
-    def clear_expired(self, sweep: Sweep | None = None) -> Cleared:
-        return Cleared()
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
+        return GCResult()
 
     def for_user(self, user: str) -> list[UserSession]:
         return [

@@ -16,11 +16,12 @@ from django.core.management import CommandError, call_command
 from django_distsession import conf
 from django_distsession.backends.couchdb import CouchDBSession
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.base import Conflict, Found
+from django_distsession.stores.abilities import parts_of
+from django_distsession.stores.contract import Conflict, Versioned
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import memcached_nodes
-from tests.conftest import engine_class
+from tests.conftest import close_connections, engine_class
 
 MEGABYTE = 1024 * 1024
 
@@ -41,11 +42,11 @@ def created(session_class: Engine, **values: object) -> tuple[str, str]:
 
 
 def cache_of(session_class: Engine) -> MemcachedStore:
-    parts = session_class.get_store().parts()
+    parts = parts_of(session_class.get_store())
     return next(part for part in parts if isinstance(part, MemcachedStore))
 
 
-def held(cache: MemcachedStore, storage_id: str) -> Found:
+def held(cache: MemcachedStore, storage_id: str) -> Versioned:
     found = cache.get(storage_id)
     assert found is not None
     return found
@@ -74,7 +75,7 @@ def test_who_takes_writes_is_a_setting(
     configure(HYBRID={"WRITES": writes})
     store = session_class.get_store()
     assert isinstance(store, HybridStore)
-    assert store._either is taken
+    assert store._write_behind.allowed is taken
 
 
 def test_who_takes_writes_is_one_of_two(configure: Callable[..., None], distsession: Any) -> None:
@@ -106,21 +107,21 @@ def test_memcached_forgets_just_the_copy_that_was_read(
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     before = held(cache, storage_id)
-    cache.replace(storage_id, before.record._replace(checked_at=1), before.token)
+    cache.replace(storage_id, before.record._replace(validated_at=1), before.token)
     with pytest.raises(Conflict) as conflict:
-        cache.discard(storage_id, before.token)
-    assert conflict.value.found is not None
-    assert conflict.value.found.record.checked_at == 1
-    cache.discard(storage_id, held(cache, storage_id).token)
+        cache.invalidate(storage_id, before.token)
+    assert conflict.value.current is not None
+    assert conflict.value.current.record.validated_at == 1
+    cache.invalidate(storage_id, held(cache, storage_id).token)
     assert cache.get(storage_id) is None
-    cache.discard(storage_id, before.token)
+    cache.invalidate(storage_id, before.token)
 
 
 def test_memcached_keeps_a_tombstones_mark(session_class: Engine) -> None:
     cache = cache_of(session_class)
     _, storage_id = created(session_class)
     tombstone = held(cache, storage_id).record.tombstone(2_000_000_000)._replace(unsynced=True)
-    cache.bury(storage_id, tombstone)
+    cache.put_tombstone(storage_id, tombstone)
     found = held(cache, storage_id).record
     assert found.ended
     assert found.unsynced
@@ -145,7 +146,7 @@ def test_memcached_that_runs_out_of_memory_costs_no_session(
             session["again"] = number
             session.save()
         assert [session_class(key)["again"] for key in keys] == list(range(70))
-        session_class.get_store().close()
+        close_connections(session_class)
 
 
 def test_logging_out_other_devices_ends_their_copies_in_memcached_too(

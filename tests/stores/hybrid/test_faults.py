@@ -15,6 +15,7 @@ import pytest
 
 from django_distsession.backends.hybrid import SessionStore
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.abilities import parts_of
 from django_distsession.stores.couchdb import CouchDBStore
 from django_distsession.stores.memcached import MemcachedStore
 from testproject.servers import CouchDBServer, MemcachedNode, memcached_nodes
@@ -24,6 +25,8 @@ from testproject.servers.pouchdb import PouchDBServer
 from tests.stores.hybrid.load import PATIENCE, Load, Process
 
 REVALIDATE_AFTER = 0.5
+# Longer than any test takes.
+NEVER = 300
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,17 @@ def writes(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def revalidate_after() -> float:
+    return REVALIDATE_AFTER
+
+
+@pytest.fixture
 def processes(
-    settings: Any, own_couchdb: CouchDBServer, own_nodes: list[MemcachedNode], writes: str
+    settings: Any,
+    own_couchdb: CouchDBServer,
+    own_nodes: list[MemcachedNode],
+    writes: str,
+    revalidate_after: float,
 ) -> list[Process]:
     settings.SESSION_ENGINE = "django_distsession.backends.hybrid"
     settings.DISTSESSION = {
@@ -61,7 +73,7 @@ def processes(
             "CONNECT_TIMEOUT": 0.5,
         },
         "COUCHDB": {"URL": own_couchdb.url, "DATABASE": f"t{uuid.uuid4().hex}", "TIMEOUT": 1.0},
-        "HYBRID": {"REVALIDATE_AFTER": REVALIDATE_AFTER, "WRITES": writes},
+        "HYBRID": {"REVALIDATE_AFTER": revalidate_after, "WRITES": writes},
     }
 
     class One(SessionStore):
@@ -91,7 +103,7 @@ def wait_for_couchdb(processes: list[Process]) -> None:
     """
     for process in processes:
         store = process.get_store()
-        couchdb = next(part for part in store.parts() if isinstance(part, CouchDBStore))
+        couchdb = next(part for part in parts_of(store) if isinstance(part, CouchDBStore))
         until(partial(is_up, couchdb), partial(store.get, "0" * 64))
 
 
@@ -110,7 +122,7 @@ def wait_for_memcached(processes: list[Process], load: Load) -> None:
 
 
 def memcached_of(process: Process) -> MemcachedStore:
-    return next(part for part in process.get_store().parts() if isinstance(part, MemcachedStore))
+    return next(part for part in parts_of(process.get_store()) if isinstance(part, MemcachedStore))
 
 
 def sync(processes: list[Process], load: Load) -> None:
@@ -164,10 +176,11 @@ def assert_couchdb_has_it_all(load: Load, processes: list[Process]) -> None:
     load.check()
 
 
+@pytest.mark.parametrize("revalidate_after", [NEVER])
 def test_all_of_memcached_is_killed_under_load_and_restarts_empty(
     own_nodes: list[MemcachedNode], processes: list[Process]
 ) -> None:
-    load = Load(processes, stale_after=REVALIDATE_AFTER)
+    load = Load(processes)
     with load.running():
         load.go_on()
         for node in own_nodes:
@@ -181,10 +194,11 @@ def test_all_of_memcached_is_killed_under_load_and_restarts_empty(
     assert_couchdb_has_it_all(load, processes)
 
 
+@pytest.mark.parametrize("revalidate_after", [NEVER])
 def test_all_of_memcached_hangs_under_load_and_goes_on_with_old_copies(
     own_nodes: list[MemcachedNode], processes: list[Process]
 ) -> None:
-    load = Load(processes, stale_after=REVALIDATE_AFTER)
+    load = Load(processes)
     with load.running():
         load.go_on()
         for node in own_nodes:

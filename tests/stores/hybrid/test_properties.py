@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
-from tests.stores.hybrid.conftest import REVALIDATE_AFTER, Process, Tiers
+from tests.stores.hybrid.conftest import REVALIDATE_AFTER, Process, Tiers, hybrid_store
 from tests.stores.hybrid.fakes import FakeStore, Killed
 
 # As often as they are named here.
@@ -40,11 +40,14 @@ class Known:
 
     written: for each key, when it was acknowledged. ended_at: when its end was. may_be_ended: an
     end was tried. clean: no write to the cache can have been missed, so no copy there is stale.
+    writers: for each key, the process that wrote it. ended_by: those that ended it.
     """
 
     key: str
     written: dict[str, float] = field(default_factory=dict)
+    writers: dict[str, Process] = field(default_factory=dict)
     ended_at: float | None = None
+    ended_by: set[Process] = field(default_factory=set)
     may_be_ended: bool = False
     clean: bool = True
 
@@ -92,6 +95,7 @@ class TwoTiers(RuleBasedStateMachine):
             return
         known = Known(session.session_key or "", clean=clean)
         known.written[USER_KEY] = self.clock.now
+        known.writers[USER_KEY] = process
         self.sessions.append(known)
         self.clients.append(Client(known, session))
 
@@ -101,14 +105,15 @@ class TwoTiers(RuleBasedStateMachine):
             self.clients.append(Client(known, session))
 
     def read(self, process: Process, known: Known) -> StoreBackedSession | None:
-        required = self.required(known)
-        was_ended = self.must_be_ended(known)
+        required = self.required(known, process)
+        was_ended = self.must_be_ended(known, process)
         session = process(known.key)
         try:
             shown = dict(session.items())
         except StoreUnavailable:
             assert not self.durable.up or self.may_be_in_the_cache_alone(known)
-            assert not (self.cache.up and self.holds(self.cache, known))
+            is_outdated = self.knows_of_a_miss(process, known)
+            assert is_outdated or not (self.cache.up and self.holds(self.cache, known))
             return None
         if session.session_key is None:
             assert known.may_be_ended, "a session was lost"
@@ -122,7 +127,7 @@ class TwoTiers(RuleBasedStateMachine):
         if session not in [other.session for other in self.clients]:
             return
         name = f"key{next(self.numbers)}"
-        was_ended = self.must_be_ended(known)
+        was_ended = self.must_be_ended(known, type(session))
         had_copy = self.holds(self.cache, known)
         self.missed_unless(known, self.cache.up)
         session[name] = 1
@@ -139,6 +144,7 @@ class TwoTiers(RuleBasedStateMachine):
         else:
             assert not was_ended, "an ended session was saved"
             known.written[name] = self.clock.now
+            known.writers[name] = type(session)
 
     def logout(self, process: Process, known: Known) -> None:
         known.may_be_ended = True
@@ -148,9 +154,12 @@ class TwoTiers(RuleBasedStateMachine):
         except StoreUnavailable:
             known.clean = False
             assert not self.durable.up or self.may_be_in_the_cache_alone(known)
-            assert not (self.either and self.cache.up and self.holds(self.cache, known))
+            is_outdated = self.knows_of_a_miss(process, known)
+            has_copy = self.cache.up and self.holds(self.cache, known)
+            assert is_outdated or not (self.either and has_copy)
         else:
             known.ended_at = known.ended_at or self.clock.now
+            known.ended_by.add(process)
 
     def flush(self, client: Client) -> None:
         known = client.known
@@ -166,6 +175,7 @@ class TwoTiers(RuleBasedStateMachine):
             assert not (self.either and self.cache.up)
         else:
             known.ended_at = known.ended_at or self.clock.now
+            known.ended_by.add(type(client.session))
 
     # What they may expect.
 
@@ -186,20 +196,27 @@ class TwoTiers(RuleBasedStateMachine):
     def may_be_in_the_cache_alone(self, known: Known) -> bool:
         return self.either and not self.cache.up and not self.holds(self.durable, known)
 
-    def required(self, known: Known) -> set[str]:
+    def knows_of_a_miss(self, process: Process, known: Known) -> bool:
+        return process.storage_id(known.key) in hybrid_store(process)._missed.ids()
+
+    def required(self, known: Known, process: Process) -> set[str]:
+        """
+        What this process must show: what it wrote itself, and what others wrote long ago.
+        """
         if self.is_beyond_reach(known):
             return set()
         if known.clean:
             return set(known.written)
+        own = {name for name, writer in known.writers.items() if writer is process}
         if not self.durable.up:
-            return set()
+            return own
         bound = self.clock.now - REVALIDATE_AFTER
-        return {name for name, at in known.written.items() if at <= bound}
+        return own | {name for name, at in known.written.items() if at <= bound}
 
-    def must_be_ended(self, known: Known) -> bool:
+    def must_be_ended(self, known: Known, process: Process) -> bool:
         if known.ended_at is None or self.is_beyond_reach(known):
             return False
-        if known.clean:
+        if known.clean or process in known.ended_by:
             return True
         return self.durable.up and known.ended_at <= self.clock.now - REVALIDATE_AFTER
 
@@ -213,7 +230,7 @@ class TwoTiers(RuleBasedStateMachine):
         assert cached[0].ended == durable.ended
         if not durable.ended:
             assert cached[0].version == durable.version
-            assert cached[0].origin == self.durable.held[storage_id][1]
+            assert cached[0].source_rev == self.durable.held[storage_id][1]
 
     # The rules.
 

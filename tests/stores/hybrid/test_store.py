@@ -12,10 +12,12 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.hybrid import HybridStore
 from tests.stores.hybrid.conftest import (
     REVALIDATE_AFTER,
     Process,
     Tiers,
+    change,
     contents,
     create,
     hybrid_store,
@@ -24,15 +26,11 @@ from tests.stores.hybrid.conftest import (
 )
 from tests.stores.hybrid.fakes import Killed, one_shot
 
+SOON = 30.0
+
 
 def die() -> None:
     raise Killed
-
-
-def change(process: Process, key: str, name: str, value: object = 1) -> None:
-    session = loaded(process, key)
-    session[name] = value
-    session.save()
 
 
 def killed_between_the_writes(tiers: Tiers, process: Process, key: str) -> None:
@@ -51,8 +49,8 @@ def test_both_tiers_hold_the_same_version_and_the_cache_knows_the_revision(tiers
     assert cached is not None
     assert stored is not None
     assert cached.version == stored.version
-    assert cached.origin == tiers.durable.held[storage_id(key)][1]
-    assert cached.checked_at == tiers.clock.now
+    assert cached.source_rev == tiers.durable.held[storage_id(key)][1]
+    assert cached.validated_at == tiers.clock.now
 
 
 def test_a_load_costs_one_read_of_the_cache_and_a_save_one_write_of_each(tiers: Tiers) -> None:
@@ -93,7 +91,7 @@ def test_after_a_kill_between_the_writes_the_next_writer_overwrites_nothing(tier
 def test_a_session_whose_end_was_cut_short_is_dead_once_the_copy_is_too_old(tiers: Tiers) -> None:
     process = tiers.process()
     key = create(process, a=1)
-    one_shot(tiers.cache, "bury", die)
+    one_shot(tiers.cache, "put_tombstone", die)
     with pytest.raises(Killed):
         loaded(process, key).flush()
     late = loaded(process, key)
@@ -356,7 +354,7 @@ def test_a_copy_merged_from_replicas_during_an_outage_is_saved_after_it(tiers: T
     key = create(process, a=1)
     record, token = tiers.cache.held[storage_id(key)]
     # Of which revision such a merge was made, nobody can tell.
-    tiers.cache.held[storage_id(key)] = record._replace(origin="", checked_at=0), token
+    tiers.cache.held[storage_id(key)] = record._replace(source_rev="", validated_at=0), token
     tiers.durable.up = False
     session = loaded(process, key)
     tiers.durable.up = True
@@ -611,6 +609,44 @@ def test_nobody_is_logged_out_while_the_cache_that_may_know_the_session_is_away(
         contents(process, key)
     either.cache.up = True
     assert contents(process, key) == {"a": 1}
+
+
+def test_nobody_is_logged_out_while_a_server_of_the_cache_that_may_know_the_session_is_silent(
+    either: Tiers,
+) -> None:
+    process = either.process()
+    either.durable.up = False
+    key = create(process, a=1)
+    held = dict(either.cache.held)
+    either.durable.up = True
+    either.cache.flush()
+    either.cache.silent = True
+    with pytest.raises(StoreUnavailable, match="silent"):
+        contents(process, key)
+    either.cache.silent = False
+    either.cache.held = held
+    assert contents(process, key) == {"a": 1}
+
+
+def test_where_the_durable_store_alone_takes_writes_it_alone_knows_what_is_missing(
+    tiers: Tiers,
+) -> None:
+    tiers.cache.silent = True
+    assert contents(tiers.process(), "no such session") is None
+
+
+def test_what_the_two_are_called_is_not_for_the_store_to_know(either: Tiers) -> None:
+    store = HybridStore(
+        either.cache,
+        either.durable,
+        merge=lambda storage_id, records: None,
+        revalidate_after=REVALIDATE_AFTER,
+        either=True,
+        names=("Redis", "PostgreSQL"),
+    )
+    either.cache.up = False
+    with pytest.raises(StoreUnavailable, match=r"^PostgreSQL does not .* Redis, which may .*"):
+        store.get("x")
 
 
 # Sessions that nobody touches.

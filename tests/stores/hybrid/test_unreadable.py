@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from django_distsession.exceptions import UnreadableCopy
-from django_distsession.stores.base import Found, Record
+from django_distsession.stores.contract import Versioned
+from django_distsession.stores.record import Record
 from tests.stores.hybrid.conftest import Tiers, contents, create, hybrid_store, storage_id
 from tests.stores.hybrid.fakes import one_shot
 
@@ -23,7 +24,7 @@ def test_a_copy_that_cannot_be_read_here_is_left_to_who_can(either: Tiers) -> No
     either.durable.up = True
     record, token = either.cache.held[storage_id(key)]
     unreadable = Record(record.version, record.expires_at, record.created_at, b"?", unsynced=True)
-    either.cache.held[storage_id(key)] = Found(unreadable, token)
+    either.cache.held[storage_id(key)] = Versioned(unreadable, token)
     assert contents(process, key) is None
     assert either.cached(key) == unreadable
     assert either.stored(key) is None

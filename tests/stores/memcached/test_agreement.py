@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from django_distsession.stamps import Stamp
-from django_distsession.stores.base import Record
 from django_distsession.stores.memcached.agreement import Held, agree
+from django_distsession.stores.record import Record
 
 # Agreement asks them nothing.
 NODE: Any = None

@@ -15,11 +15,11 @@ import pytest
 from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import MemcachedStore, wire
 from django_distsession.stores.memcached import place as place_module
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
+from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
 from .conftest import ask, contents, copies, holders, out_of_reach, store_of, stored
@@ -289,9 +289,9 @@ def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
         token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
         first, second = right.nodes
         # The first server lost its copy, is given one, and is soon the only one with any.
-        right.discard(storage_id, {first: token[first]})
+        right.invalidate(storage_id, {first: token[first]})
         assert wrong.get(storage_id) is not None
-        right.discard(storage_id, {second: token[second]})
+        right.invalidate(storage_id, {second: token[second]})
         found = right.get(storage_id)
         assert found is not None
         assert found.record.expires_at == now + 100

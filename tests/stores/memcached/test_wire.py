@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from django_distsession.stamps import LARGEST, Stamp
-from django_distsession.stores.base import Record
 from django_distsession.stores.memcached import wire
+from django_distsession.stores.record import Record
 
 OF = wire.fingerprint("a" * 64)
 TAG = b"-_aZ09+x"
@@ -21,7 +21,7 @@ FIELDS: dict[str, object] = {
     "expires_at": 500,
     "held_until": 900,
     "created_at": 100,
-    "checked_at": 400,
+    "validated_at": 400,
     "owner": OF,
     "length": 3,
 }
@@ -33,7 +33,13 @@ def value(**changed: object) -> bytes:
 
 def test_what_was_written_is_read() -> None:
     record = Record(
-        Stamp(3, TAG.decode()), 500, 100, b"payload", origin="1-a", checked_at=400, held_until=900
+        Stamp(3, TAG.decode()),
+        500,
+        100,
+        b"payload",
+        source_rev="1-a",
+        validated_at=400,
+        held_until=900,
     )
     assert wire.pack(OF, record) == value()
     assert wire.unpack(OF, value()) == record
@@ -53,7 +59,7 @@ def test_what_was_written_is_read() -> None:
         {"expires_at": LARGEST + 1},
         {"held_until": 2**64 - 1},
         {"created_at": LARGEST + 1},
-        {"checked_at": LARGEST + 1},
+        {"validated_at": LARGEST + 1},
         {"length": 11},
     ],
 )
@@ -63,5 +69,5 @@ def test_what_no_save_can_have_made_is_foreign(changed: dict[str, object]) -> No
 
 
 def test_an_origin_that_has_no_room_is_not_remembered() -> None:
-    record = Record(Stamp(1, "a" * 8), 500, 100, b"payload", origin="1-" + "a" * 300)
-    assert wire.unpack(OF, wire.pack(OF, record)).origin == ""
+    record = Record(Stamp(1, "a" * 8), 500, 100, b"payload", source_rev="1-" + "a" * 300)
+    assert wire.unpack(OF, wire.pack(OF, record)).source_rev == ""

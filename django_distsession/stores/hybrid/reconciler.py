@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
-from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
-from ..base import CacheStore, Conflict, DurableStore, Found, Merge, Record, Token
+from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable
+from .. import forking
+from ..abilities import DurableStore
+from ..cache import CacheStore
+from ..contract import Conflict, Merge, Token, Versioned
+from ..deadline import Deadline
+from ..record import Record
+from .bypass import pass_by_cache
+from .freshness import Asked, Freshness
 from .tokens import Tokens, from_cache, from_durable
 
 logger = logging.getLogger("django_distsession.hybrid")
@@ -24,69 +30,56 @@ logger = logging.getLogger("django_distsession.hybrid")
 MAX_TRIES = 20
 
 
-class Settler:
+class Reconciler:
     """
-    Knows both stores, and when a copy in the cache is to be believed.
+    synced: how many sessions the durable store was told of that the cache had taken alone.
     """
 
     def __init__(
-        self,
-        cache: CacheStore,
-        durable: DurableStore,
-        *,
-        merge: Merge,
-        revalidate_after: float,
-        clock: Callable[[], float] = time.time,
+        self, cache: CacheStore, durable: DurableStore, *, merge: Merge, freshness: Freshness
     ) -> None:
         self._cache = cache
         self._durable = durable
         self._merge = merge
-        self._revalidate_after = revalidate_after
-        self._clock = clock
-        self._lock = threading.Lock()
+        self._freshness = freshness
+        self._missed = freshness.missed
         self.synced = 0
+        forking.begin(self)
 
-    def now(self) -> int:
+    def start_anew(self) -> None:
         """
-        Return the time to note as a copy's `checked_at`: from before the durable store was asked.
+        Make a lock that no other thread holds.
+        """
+        self._counting = threading.Lock()
 
-        Taken afterwards, a process that is held up between its two requests would pass off an
-        old copy as a fresh one.
-        """
-        return int(self._clock())
-
-    def is_trusted(self, record: Record) -> bool:
-        """
-        Whether a copy in the cache is to be believed without asking the durable store.
-        """
-        if record.unsynced:
-            return False
-        if record.ended:
-            # Ended is final: no store can know better.
-            return True
-        return self._clock() - record.checked_at < self._revalidate_after
-
-    def write_through(self, storage_id: str, durable: Found, token: Token, asked_at: int) -> Tokens:
+    def write_through(
+        self, storage_id: str, durable: Versioned, token: Token, asked: Asked, deadline: Deadline
+    ) -> Tokens:
         """
         Put what was just written to the durable store where the cache's token points to, or where
         nothing is. `Conflict` if the session had ended, of which the durable store was not told.
         """
-        copy = durable.record._replace(origin=durable.token, checked_at=asked_at)
+        copy = durable.record._replace(source_rev=durable.token, validated_at=asked.at)
         own = Tokens(durable.token, None)
         try:
             try:
-                return Tokens(durable.token, self._put(storage_id, copy, token))
+                taken = self._put(storage_id, copy, token)
             except Conflict as conflict:
-                cached = conflict.found
+                cached = conflict.current
             except RecordTooLarge:
-                # It lives in the durable store alone, and an older copy must not outlive it.
+                # It lives in the durable store alone, and an older copy must not outlive it, nor
+                # come back with a server that is away.
+                self._missed.note(storage_id)
                 cached = self._cache.get(storage_id)
                 if cached is None:
                     return own
+            else:
+                self._missed.settled(storage_id, asked.miss)
+                return Tokens(durable.token, taken)
         except StoreUnavailable as error:
-            self._drop(storage_id, token, error)
+            self._note_miss(storage_id, token, error)
             return own
-        found = self.settle(storage_id, durable, cached, asked_at)
+        found = self.reconcile(storage_id, durable, cached, asked, deadline)
         if found is not None and found.record.ended:
             # The cache alone knew.
             raise Conflict(found)
@@ -97,52 +90,70 @@ class Settler:
         tokens: Tokens = found.token
         return tokens
 
-    def settle(
+    def reconcile(
         self,
         storage_id: str,
-        durable: Found | None,
-        cached: Found | None,
-        asked_at: int,
+        durable: Versioned | None,
+        cached: Versioned | None,
+        asked: Asked,
+        deadline: Deadline,
         *,
         strict: bool = False,
-    ) -> Found | None:
+    ) -> Versioned | None:
         """
         Bring both stores to the state that holds what both know, and return it.
 
-        durable, cached: what they hold. asked_at: when the durable store was asked.
+        durable, cached: what they hold. asked: from before the durable store was.
+        deadline: after which nothing is tried again.
         strict: whether to raise where the durable store cannot be told. If not, the cache keeps
         its copy as it is, for the next reader to try again.
         """
-        for _ in range(MAX_TRIES):
+        for attempt in range(MAX_TRIES):
             try:
                 agreed = self._agree(storage_id, durable, cached)
             except _NoneReadable:
                 # No session for this process, but maybe for one that knows a newer key.
                 return from_durable(durable) or (cached and from_cache(cached))
-            if cached is not None and self._is_settled(agreed, cached.record):
+            if cached is not None and self._is_settled(storage_id, agreed, cached.record, asked):
                 # Confirmed by another request while this one was under way.
+                self._missed.settled(storage_id, asked.miss)
                 return from_cache(cached)
+            if attempt and deadline.left <= 0:
+                break
             if agreed is not None:
+                again = self._freshness.asking(storage_id)
                 try:
-                    durable = self._tell_durable(storage_id, agreed, durable, cached)
+                    durable = self._sync_durable(storage_id, agreed, durable, cached)
                 except Conflict as conflict:
-                    asked_at, durable = self.now(), conflict.found
+                    asked, durable = again, conflict.current
                     continue
                 except (StoreUnavailable, RecordTooLarge) as error:
                     if strict:
                         raise
                     logger.debug("The durable store is not told what it lacks: %s", error)
                     tokens = Tokens(durable and durable.token, cached and cached.token)
-                    return Found(agreed, tokens)
+                    return Versioned(agreed, tokens)
             try:
-                token = self._tell_cache(storage_id, durable, cached, asked_at)
+                token = self._sync_cache(storage_id, durable, cached, asked)
             except Conflict as conflict:
-                cached = conflict.found
+                cached = conflict.current
             else:
-                return durable and Found(durable.record, Tokens(durable.token, token))
+                return durable and Versioned(durable.record, Tokens(durable.token, token))
         if strict:
-            raise StoreUnavailable("A session kept changing while its copies were compared.")
+            raise SessionContended("A session kept changing while its copies were compared.")
+        self._missed.note(storage_id)
         return from_durable(durable)
+
+    def end_in_cache(self, storage_id: str, tombstone: Record, asked: Asked) -> None:
+        """
+        Put the tombstone of a session that ended in the durable store into the cache.
+        """
+        try:
+            self._cache.put_tombstone(storage_id, tombstone)
+        except StoreUnavailable as error:
+            self._note_miss(storage_id, None, error)
+        else:
+            self._missed.settled(storage_id, asked.miss)
 
     def end_durably(self, storage_id: str, expires_at: int, token: Token) -> None:
         """
@@ -158,11 +169,13 @@ class Settler:
             try:
                 self._durable.add(storage_id, Record.tombstone(expires_at))
             except Conflict as conflict:
-                found = conflict.found
+                found = conflict.current
         if found is not None and not found.record.ended:
             self._durable.end(storage_id, expires_at, found.token)
 
-    def _agree(self, storage_id: str, durable: Found | None, cached: Found | None) -> Record | None:
+    def _agree(
+        self, storage_id: str, durable: Versioned | None, cached: Versioned | None
+    ) -> Record | None:
         if durable is None:
             return cached and self._only_cached(storage_id, cached.record)
         ours = durable.record
@@ -191,17 +204,19 @@ class Settler:
             raise _NoneReadable
         return merged
 
-    def _is_settled(self, agreed: Record | None, cached: Record) -> bool:
-        return (
-            agreed is not None
-            and not agreed.ended
-            and agreed.version == cached.version
-            and self.is_trusted(cached)
-        )
+    def _is_settled(
+        self, storage_id: str, agreed: Record | None, cached: Record, asked: Asked
+    ) -> bool:
+        """
+        Whether the cache holds what both agree upon, and notes when that was confirmed.
+        """
+        if agreed is None or agreed.ended or agreed.version != cached.version or cached.unsynced:
+            return False
+        return cached.validated_at >= asked.at or self._freshness.is_fresh(storage_id, cached)
 
-    def _tell_durable(
-        self, storage_id: str, agreed: Record, durable: Found | None, cached: Found | None
-    ) -> Found:
+    def _sync_durable(
+        self, storage_id: str, agreed: Record, durable: Versioned | None, cached: Versioned | None
+    ) -> Versioned:
         if agreed.ended:
             is_told = (
                 durable.record.ended
@@ -210,73 +225,70 @@ class Settler:
             )
             if not is_told:
                 self.end_durably(storage_id, agreed.expires_at, durable and durable.token)
-            return Found(agreed, None)
+            return Versioned(agreed, None)
         if durable is None:
-            return Found(agreed, self._durable.add(storage_id, agreed))
+            return Versioned(agreed, self._durable.add(storage_id, agreed))
         if durable.record.version == agreed.version:
             return durable
-        return Found(agreed, self._durable.replace(storage_id, agreed, durable.token))
+        return Versioned(agreed, self._durable.replace(storage_id, agreed, durable.token))
 
-    def _tell_cache(
-        self, storage_id: str, told: Found | None, cached: Found | None, asked_at: int
+    def _sync_cache(
+        self, storage_id: str, told: Versioned | None, cached: Versioned | None, asked: Asked
     ) -> Token:
         token: Token = None
         try:
             if told is None:
-                self._forget(storage_id, cached)
+                self._invalidate(storage_id, cached)
             elif told.record.ended:
-                self._bury(storage_id, told.record, cached)
+                self._put_tombstone(storage_id, told.record, cached)
             else:
-                copy = told.record._replace(origin=told.token, checked_at=asked_at)
-                token = self._put(storage_id, copy, cached and cached.token)
-        except RecordTooLarge:
-            self._forget(storage_id, cached)
+                copy = told.record._replace(source_rev=told.token, validated_at=asked.at)
+                token = self._put_or_invalidate(storage_id, copy, cached)
+            self._missed.settled(storage_id, asked.miss)
         except StoreUnavailable as error:
-            self._drop(storage_id, cached and cached.token, error)
+            self._note_miss(storage_id, cached and cached.token, error)
         if cached is not None and cached.record.unsynced:
-            with self._lock:
+            with self._counting:
                 self.synced += 1
         return token
+
+    def _put_or_invalidate(self, storage_id: str, copy: Record, cached: Versioned | None) -> Token:
+        try:
+            return self._put(storage_id, copy, cached and cached.token)
+        except RecordTooLarge:
+            self._invalidate(storage_id, cached)
+            return None
 
     def _put(self, storage_id: str, copy: Record, token: Token) -> Token:
         if token is None:
             return self._cache.add(storage_id, copy)
         return self._cache.replace(storage_id, copy, token)
 
-    def _bury(self, storage_id: str, ended: Record, cached: Found | None) -> None:
+    def _put_tombstone(self, storage_id: str, ended: Record, cached: Versioned | None) -> None:
         expires_at = ended.expires_at
         if cached is not None:
             if cached.record.ended and not cached.record.unsynced:
                 return
             # Where copies of it still are, they live no longer than that.
             expires_at = max(expires_at, cached.record.gone_by)
-        self._cache.bury(storage_id, Record.tombstone(expires_at))
+        self._cache.put_tombstone(storage_id, Record.tombstone(expires_at))
 
-    def _drop(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:
+    def _note_miss(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:
         """
-        Remove an older copy from a cache that does not take the newer one, but answers, such as
-        one that is out of memory. What goes is in the durable store.
+        Remember that the cache does not hold what the durable store does.
+
+        From a cache that does not take the newer copy, but answers, such as one that is out of
+        memory, the older copy is removed. What goes is in the durable store.
         """
+        self._missed.note(storage_id)
         pass_by_cache(error)
         if token is not None:
             with suppress(StoreUnavailable, Conflict):
-                self._cache.discard(storage_id, token)
+                self._cache.invalidate(storage_id, token)
 
-    def _forget(self, storage_id: str, cached: Found | None) -> None:
+    def _invalidate(self, storage_id: str, cached: Versioned | None) -> None:
         if cached is not None:
-            self._cache.discard(storage_id, cached.token)
+            self._cache.invalidate(storage_id, cached.token)
 
 
-class _NoneReadable(Exception):
-    pass
-
-
-def pass_by_cache(error: StoreUnavailable) -> None:
-    """
-    Note that a request does without the cache. Its servers' own logs tell when that began.
-
-    Not where the cache answered with something newer than this process can read.
-    """
-    if isinstance(error, UnreadableCopy):
-        raise error
-    logger.debug("The cache is passed by: %s", error)
+class _NoneReadable(Exception): ...

@@ -1,0 +1,28 @@
+"""
+`SESSION_ENGINE = "django_distsession.backends.memory"`: sessions in the memory of one process, for
+a site's own tests.
+"""
+
+from __future__ import annotations
+
+from .. import conf
+from ..stores.memory import MemoryStore
+from .base import StoreBackedSession
+from .records import Records
+
+# One for the process: settings that change in the middle of a test must not log anybody out.
+STORE = MemoryStore()
+
+
+class SessionStore(StoreBackedSession):
+    """
+    A session in memory. Other processes know nothing of it, and neither does this one after a
+    restart.
+    """
+
+    @classmethod
+    def make_store(cls, settings: conf.Settings, records: Records) -> MemoryStore:
+        """
+        Return the store of this process.
+        """
+        return STORE

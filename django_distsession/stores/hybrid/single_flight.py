@@ -1,0 +1,201 @@
+"""
+Sharing a read among all who ask for the same at the same time, in one process, as Go's
+`singleflight` does.
+
+A reader never joins a read that began before it asked: a write may have been acknowledged in
+between, which the reader must see. It waits for that one to end, and shares the next with all who
+waited likewise. So however many ask at once, there are two reads, and mostly the second finds in
+the cache what the first put there.
+
+Exceptions out of signal handlers, or thrown into a thread, come between any two steps of the
+interpreter. So nothing here is locked. What threads share are dictionaries and deques, whose single
+operations are atomic; a call that its leader cannot finish is finished when the leader's hold on it
+is gone; and nobody waits for longer than he would have taken to read for himself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from ...exceptions import StoreUnavailable
+from .. import forking
+from ..deadline import Deadline
+from ..sleeper import Sleeper
+
+T = TypeVar("T")
+
+# How often whoever waits looks for himself, in seconds.
+LOOK_AGAIN = 0.05
+
+
+class _Call(Generic[T]):
+    """
+    One read, and those who wait for it.
+
+    is_over: set before the next call's read begins. results: its result, if it got that far.
+    failure: makes the error to raise, if it met an outage.
+    following: the call of those who asked meanwhile, under None, if there is one.
+    """
+
+    __slots__ = ("_waiting", "failure", "following", "is_over", "results")
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.results: list[T] = []
+        self.failure: Callable[[], StoreUnavailable] | None = None
+        self.following: dict[None, _Call[T]] = {}
+        self._waiting: deque[Sleeper] = deque()
+
+    def wait(self, deadline: Deadline) -> bool:
+        """
+        Return whether it was over by the deadline.
+        """
+        if self.is_over:
+            return True
+        sleeper = Sleeper()
+        self._waiting.append(sleeper)
+        # Whoever finishes the call may be interrupted before this sleeper's turn.
+        while not self.is_over and deadline.left > 0:
+            sleeper.sleep(min(deadline.left, LOOK_AGAIN))
+        return self.is_over
+
+    def finish(self) -> None:
+        """
+        Wake all who wait.
+        """
+        self.is_over = True
+        while self._waiting:
+            try:
+                self._waiting.popleft().wake()
+            except IndexError:
+                return
+
+
+class _Hold(Generic[T]):
+    """
+    A reader's hold on a call of its own, which is finished at the latest when this is forgotten.
+    """
+
+    __slots__ = ("_calls", "_key", "call")
+
+    def __init__(self, calls: dict[str, _Call[T]], key: str) -> None:
+        self._calls = calls
+        self._key = key
+        self.call: _Call[T] = _Call()
+
+    def finish(self) -> None:
+        """
+        Finish it; harmless if that was done before.
+        """
+        _finish(self._calls, self._key, self.call)
+
+    def __del__(self) -> None:
+        # If the constructor was interrupted, nobody knows of a call.
+        if hasattr(self, "call"):
+            self.finish()
+
+
+def _finish(calls: dict[str, _Call[T]], key: str, call: _Call[T]) -> None:
+    """
+    Put the following call in the place of this one, and wake those who wait for this one.
+
+    Other threads may do the like at any moment. Whatever that leaves in the table, a reader joins
+    only what follows a call that is not over yet.
+    """
+    following = call.following.get(None)
+    if calls.get(key) is call:
+        if following is None:
+            calls.pop(key, None)
+        else:
+            calls[key] = following
+            # Its leader may have been too quick, or be lost.
+            if following.is_over:
+                calls.pop(key, None)
+    call.finish()
+
+
+class SingleFlight(Generic[T]):
+    """
+    The reads under way, by key.
+    """
+
+    def __init__(self) -> None:
+        forking.begin(self)
+
+    def start_anew(self) -> None:
+        """
+        Forget all reads: the threads that would end them may be in another process.
+        """
+        self._calls: dict[str, _Call[T]] = {}
+
+    def do(self, key: str, first: Callable[[], T], later: Callable[[], T], deadline: Deadline) -> T:
+        """
+        Return what a read of `key` returns that began after this call did.
+
+        first: how to read where nobody is reading. later: how to read after waiting for others.
+        deadline: until when to wait for others at the most.
+        `StoreUnavailable` is shared too. Whatever else a read raises concerns who made it; the
+        others try again.
+        """
+        while deadline.left > 0:
+            # Before its call is known to anybody, so that whatever happens it is finished.
+            hold: _Hold[T] = _Hold(self._calls, key)
+            try:
+                call, before = self._join(key, hold.call)
+                if call is hold.call:
+                    return self._lead(
+                        key, call, before, deadline, first if before is None else later
+                    )
+            finally:
+                hold.finish()
+            if not call.wait(deadline):
+                break
+            if call.failure is not None:
+                raise call.failure()
+            if call.results:
+                return call.results[0]
+        return later()
+
+    def _join(self, key: str, own: _Call[T]) -> tuple[_Call[T], _Call[T] | None]:
+        """
+        Return the call to take part in, and the one that has to be over before it begins.
+
+        It is `own` if the caller is to lead it.
+        """
+        while True:
+            running = self._calls.setdefault(key, own)
+            if running is own:
+                return own, None
+            if running.is_over:
+                # Left behind where two threads met.
+                self._calls.pop(key, None)
+                continue
+            # Whatever follows a call that is not over has yet to begin.
+            following = running.following.setdefault(None, own)
+            if not following.is_over:
+                return following, running
+            # Its leader was interrupted while it waited.
+            running.following.clear()
+
+    def _lead(
+        self,
+        key: str,
+        call: _Call[T],
+        before: _Call[T] | None,
+        deadline: Deadline,
+        read: Callable[[], T],
+    ) -> T:
+        if before is not None and not before.wait(deadline):
+            # Its leader is lost, or as good as lost.
+            _finish(self._calls, key, before)
+        try:
+            result = read()
+        except StoreUnavailable as error:
+            # Without its traceback, which refers to the call.
+            call.failure = partial(type(error), *error.args)
+            raise
+        call.results.append(result)
+        return result

@@ -1,0 +1,79 @@
+"""
+Writes that the cache takes alone while the durable store is away, which is told of them later.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ...exceptions import RecordTooLarge, StoreUnavailable
+from .. import forking
+from ..cache import CacheStore
+from ..contract import Conflict
+from ..record import Record
+from .tokens import Tokens, from_cache
+
+NO_TOKENS = Tokens(None, None)
+
+
+class WriteBehind:
+    """
+    allowed: whether the site wants that. taken: how many writes there were.
+    """
+
+    def __init__(self, cache: CacheStore, *, allowed: bool) -> None:
+        self._cache = cache
+        self.allowed = allowed
+        self.taken = 0
+        forking.begin(self)
+
+    def start_anew(self) -> None:
+        """
+        Make a lock that no other thread holds.
+        """
+        self._counting = threading.Lock()
+
+    def take(
+        self, storage_id: str, record: Record, token: Tokens | None, error: StoreUnavailable
+    ) -> Tokens:
+        """
+        Let the cache alone take a write. Raises `error` where it may not or cannot.
+
+        token: None for a new session.
+        """
+        if not self.allowed:
+            raise error
+        known = token or NO_TOKENS
+        copy = record._replace(source_rev=known.durable or "", validated_at=0, unsynced=True)
+        try:
+            if token is None:
+                taken = self._cache.add(storage_id, copy)
+            elif token.cache is None:
+                raise Conflict(self._cache.get(storage_id))
+            else:
+                taken = self._cache.replace(storage_id, copy, token.cache)
+        except Conflict as conflict:
+            if conflict.current is None:
+                # Without a copy, it cannot tell whether the session has ended meanwhile.
+                raise error from None
+            raise Conflict(from_cache(conflict.current), applied=conflict.applied) from None
+        except (StoreUnavailable, RecordTooLarge) as refusal:
+            raise error from refusal
+        self._count()
+        return Tokens(known.durable, taken)
+
+    def end(self, storage_id: str, tombstone: Record, error: StoreUnavailable) -> None:
+        """
+        Let the cache alone take the end of a session. Raises `error` where it may not or cannot.
+        """
+        if not self.allowed:
+            raise error
+        try:
+            self._cache.put_tombstone(storage_id, tombstone._replace(unsynced=True))
+        except StoreUnavailable as refusal:
+            raise error from refusal
+        self._count()
+
+    def _count(self) -> None:
+        with self._counting:
+            self.taken += 1

@@ -1,0 +1,157 @@
+"""
+Records in this process's memory: a whole store, the shortest there is. For tests, and to copy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import forking
+from .abilities import Copy, UserSession
+from .contract import Conflict, Store, Token, Versioned
+from .garbage import GCOptions, GCResult
+from .record import Record
+
+
+class Entry(NamedTuple):
+    """
+    A record, its token, and when it was written, in seconds since the epoch.
+    """
+
+    record: Record
+    token: int
+    written_at: int
+
+
+class MemoryStore(Store):
+    """
+    clock: tells the time, in seconds since the epoch.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        # Never used twice: a token that was good once must not fit a later record.
+        self._tokens = itertools.count(1)
+        forking.begin(self)
+
+    def start_anew(self) -> None:
+        """
+        Serve a forked child, which has a copy of everything. A thread that is not there any more
+        may have held the lock.
+        """
+        self._lock = threading.Lock()
+
+    # The contract.
+
+    def get(self, storage_id: str) -> Versioned | None:
+        """
+        Return what is stored.
+        """
+        return self._found(storage_id)
+
+    def add(self, storage_id: str, record: Record) -> Token:
+        """
+        Store a record where there is none.
+        """
+        return self._swap(storage_id, record, None)
+
+    def replace(self, storage_id: str, record: Record, token: Token) -> Token:
+        """
+        Store a record in place of another.
+        """
+        return self._swap(storage_id, record, token)
+
+    def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
+        """
+        Store a tombstone over whatever there is, however often that changes.
+        """
+        with self._lock:
+            found = self._found(storage_id)
+            if found is None:
+                return
+            # It has to outlive what it ends, and an earlier tombstone.
+            self._put(storage_id, Record.tombstone(max(expires_at, found.record.gone_by)))
+
+    def _swap(self, storage_id: str, record: Record, token: Token) -> Token:
+        """
+        Store a record if what is stored has this token; None: if there is nothing.
+        """
+        with self._lock:
+            found = self._found(storage_id)
+            if found is not None and found.record.version == record.version:
+                # Written by an earlier try, of which the caller does not know that it succeeded.
+                return found.token
+            if token != (found.token if found else None):
+                raise Conflict(found)
+            return self._put(storage_id, record)
+
+    def _put(self, storage_id: str, record: Record) -> Token:
+        entry = Entry(record, next(self._tokens), int(self._clock()))
+        self._entries[storage_id] = entry
+        return entry.token
+
+    def _found(self, storage_id: str) -> Versioned | None:
+        entry = self._entries.get(storage_id)
+        return Versioned(entry.record, entry.token) if entry else None
+
+    # What it can do besides.
+
+    def clear_expired(self, options: GCOptions | None = None) -> GCResult:
+        """
+        Remove what nobody needs any more.
+        """
+        options, now = options or GCOptions(), self._clock()
+        with self._lock:
+            garbage = [key for key, entry in self._entries.items() if entry.record.gone_by <= now]
+            garbage = garbage[: options.limit]
+            if not options.dry_run:
+                for storage_id in garbage:
+                    del self._entries[storage_id]
+        purged = 0 if options.dry_run else len(garbage)
+        cleared = GCResult(seen=len(garbage), purged=purged, total=len(garbage))
+        if options.progress:
+            options.progress(cleared)
+        return cleared
+
+    def for_user(self, user: str) -> list[UserSession]:
+        """
+        Look at every session.
+        """
+        now = self._clock()
+        with self._lock:
+            entries = list(self._entries.items())
+        sessions = [
+            UserSession(storage_id, record.created_at, written_at, record.expires_at)
+            for storage_id, (record, _, written_at) in entries
+            if record.user == user and record.is_live(now)
+        ]
+        return sorted(sessions, key=lambda session: session.created_at)
+
+    def inspect(self, storage_id: str) -> list[Copy]:
+        """
+        Return the one copy that there is.
+        """
+        found = self._found(storage_id)
+        if found is None:
+            return [Copy("memory", "this process", "absent")]
+        if found.record.ended:
+            return [Copy("memory", "this process", "ended")]
+        return [Copy("memory", "this process", "live", found.record.version)]
+
+    def status(self) -> list[dict[str, Any]]:
+        """
+        Tell how many records there are, tombstones included.
+        """
+        return [{"store": "memory", "up": True, "records": len(self._entries)}]
+
+    def forget(self) -> None:
+        """
+        Remove everything, for the next test to begin with nothing.
+        """
+        with self._lock:
+            self._entries.clear()
