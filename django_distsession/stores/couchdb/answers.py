@@ -55,8 +55,18 @@ def rows_of(reply: Any) -> list[dict[str, Any]]:
     """
     Return the rows of a view, each with the document that it is of.
     """
+    rows = groups_of(reply)
+    if not all(isinstance(row["id"], str) for row in rows):
+        raise AnswerMismatch("something else than the rows of a view")
+    return rows
+
+
+def groups_of(reply: Any) -> list[dict[str, Any]]:
+    """
+    Return the rows to which a view was reduced, which are of no one document.
+    """
     rows = _objects(object_of(reply)["rows"])
-    if not all(isinstance(row["id"], str) and {"key", "value"} <= row.keys() for row in rows):
+    if not all({"key", "value"} <= row.keys() for row in rows):
         raise AnswerMismatch("something else than the rows of a view")
     return rows
 
@@ -65,7 +75,7 @@ def count_of(reply: Any) -> int:
     """
     Return the one number that a view was reduced to; 0 for none.
     """
-    rows = _objects(object_of(reply)["rows"])
+    rows = groups_of(reply)
     return whole(rows[0]["value"]) if rows else 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ..deadline import Deadline
-from .answers import count_of, object_of, rows_of
+from .answers import count_of, groups_of, object_of, rows_of
 from .errors import DesignMissing, DesignReplaced, DocumentMissing, translated
 from .requester import Requester
 
@@ -33,7 +33,8 @@ class ViewReader(Requester):
         Return the rows of a view, whose index may have to catch up first. Keys in `query` are
         Python values.
         """
-        return self._read_view(rows_of, design, view, deadline, query)
+        read = groups_of if query.get("group") else rows_of
+        return self._read_view(read, design, view, deadline, query)
 
     def count(self, design: str, view: str, **query: Any) -> int:
         """
