@@ -85,6 +85,12 @@ def test_staging_copies_that_nobody_needs_are_left_over() -> None:
     assert not plan.is_done
 
 
+def test_a_version_beyond_all_versions_is_no_staging_copy() -> None:
+    plan = planned(stored(TWO), stored(TWO, f"purpose.staging.{'9' * 5000}.abcdef01"))
+    assert plan.is_done
+    assert not plan.newer_staged
+
+
 def test_releases_that_migrate_at_once_stage_under_different_names() -> None:
     designs = [release(1), release(2), release(2, source="function (doc) {}")]
     assert len({design.staging_name for design in designs}) == 3

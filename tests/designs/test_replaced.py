@@ -11,8 +11,9 @@ import pytest
 from couchdb3.exceptions import NotFoundError
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.couchdb.client import MAX_TRIES, Client
+from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.connect import connect
+from django_distsession.stores.couchdb.views import MAX_TRIES
 
 ROWS = '{"total_rows": 1, "rows": [{"id": "a", "key": 1, "value": null}]}'
 REPLACED = '{"error": "not_found", "reason": "Design document was updated or deleted."}'

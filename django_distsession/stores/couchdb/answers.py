@@ -53,9 +53,38 @@ def rev_of(reply: Any, doc_id: str) -> str:
 
 def rows_of(reply: Any) -> list[dict[str, Any]]:
     """
-    Return the rows of a view.
+    Return the rows of a view, each with the document that it is of.
     """
-    return _objects(object_of(reply)["rows"])
+    rows = groups_of(reply)
+    if not all(isinstance(row["id"], str) for row in rows):
+        raise AnswerMismatch("something else than the rows of a view")
+    return rows
+
+
+def groups_of(reply: Any) -> list[dict[str, Any]]:
+    """
+    Return the rows to which a view was reduced, which are of no one document.
+    """
+    rows = _objects(object_of(reply)["rows"])
+    if not all({"key", "value"} <= row.keys() for row in rows):
+        raise AnswerMismatch("something else than the rows of a view")
+    return rows
+
+
+def count_of(reply: Any) -> int:
+    """
+    Return the one number that a view was reduced to; 0 for none.
+    """
+    rows = groups_of(reply)
+    return whole(rows[0]["value"]) if rows else 0
+
+
+def documents_of(reply: Any) -> list[dict[str, Any]]:
+    """
+    Return the documents in the rows of a view. Some may have been deleted meanwhile.
+    """
+    rows = rows_of(reply)
+    return [_checked(row["doc"], row["id"]) for row in rows if row["doc"] is not None]
 
 
 def object_of(reply: Any) -> dict[str, Any]:
@@ -97,7 +126,8 @@ def _checked(document: Any, doc_id: str) -> dict[str, Any]:
         not isinstance(document, dict)
         or document.get("_id") != doc_id
         or not isinstance(document.get("_rev"), str)
-        or not all(isinstance(rev, str) for rev in document.get("_conflicts", ()))
+        or not isinstance(conflicts := document.get("_conflicts", []), list)
+        or not all(isinstance(rev, str) for rev in conflicts)
     ):
         raise AnswerMismatch("something else than the document that it was asked for")
     return document

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...exceptions import StoreError
+from ...exceptions import SessionContended, StoreError
 from ..contract import Merge, Versioned
 from ..deadline import Deadline
 from ..record import Record
@@ -24,6 +24,8 @@ logger = logging.getLogger("django_distsession.couchdb")
 # How many branches of one document are brought together at once. It takes a damaged or a hostile
 # database to have so many; a garbage collection merges as many at a time.
 MOST_BRANCHES = 1000
+# How often a document is read whose branches are being merged by others.
+MAX_READS = 5
 # Deletions of branches in one request.
 BRANCHES_AT_ONCE = 50
 
@@ -38,7 +40,8 @@ class Branches(NamedTuple):
     record: of all together; None where none can be read. winner: the winning revision.
     seen: the losing revisions whose content the record holds.
     expiries: what each branch says of its expiry, which may be anything.
-    unread: how many branches cannot be read. left: how many nobody looked at.
+    unread: how many branches cannot be read. left: how many nobody looked at. gone: how many were
+    removed in the meantime.
     """
 
     record: Record | None
@@ -47,6 +50,7 @@ class Branches(NamedTuple):
     expiries: list[Any]
     unread: int
     left: int
+    gone: int
 
 
 def read_branches(
@@ -74,32 +78,39 @@ def read_branches(
         [leaf.get("expires_at") for leaf in leaves],
         len(leaves) - len(read_leaves),
         len(conflicts) - len(losing),
+        1 + len(losing) - len(leaves),
     )
 
 
-def merge_branches(
-    client: Client,
-    merge: Merge,
-    read: Read,
-    storage_id: str,
-    document: dict[str, Any],
-    deadline: Deadline,
+def read_whole(
+    client: Client, merge: Merge, read: Read, storage_id: str, deadline: Deadline
 ) -> Versioned | None:
     """
-    Return what all branches together say, for a document that was read with its conflicts.
+    Return what all branches of a document say together, None where none can be read.
 
     The token is the winning revision's, with those of the losing ones that could be read.
-    `RequestFailed` if there are more of them than a request should read.
+    `RequestFailed` if there are more of them than a request should read. A branch that is gone by
+    the time that it is asked for was merged into a winner which is not the one that was read, so
+    the document is read again; `SessionContended` if that goes on and on.
     """
-    if len(document["_conflicts"]) > MOST_BRANCHES:
-        raise RequestFailed(
-            f"A session in CouchDB at {client.place} has more than {MOST_BRANCHES:,} conflicting "
-            'branches, too many for a request. "manage.py clearsessions" merges them.'
-        )
-    branches = read_branches(client, merge, read, storage_id, document, deadline)
-    if branches.record is None:
-        return None
-    return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
+    for _ in range(MAX_READS):
+        document = client.get(storage_id, deadline, conflicts=True)
+        if not document.get("_conflicts"):
+            record = read(document)
+            return None if record is None else Versioned(record, tokens.join(document["_rev"]))
+        if len(document["_conflicts"]) > MOST_BRANCHES:
+            raise RequestFailed(
+                f"A session in CouchDB at {client.place} has more than {MOST_BRANCHES:,} "
+                'conflicting branches, too many for a request. "manage.py clearsessions" merges '
+                "them."
+            )
+        branches = read_branches(client, merge, read, storage_id, document, deadline)
+        if branches.gone:
+            continue
+        if branches.record is None:
+            return None
+        return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
+    raise SessionContended("The branches of a session in CouchDB kept changing as they were read.")
 
 
 def _merged(merge: Merge, storage_id: str, records: list[Record]) -> Record | None:

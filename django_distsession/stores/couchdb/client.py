@@ -18,12 +18,18 @@ from couchdb3.exceptions import PreconditionFailedError
 
 from ...exceptions import StoreError
 from ..deadline import Deadline
-from .answers import document_of, leaves_of, list_of, object_of, rev_of, rows_of
+from .answers import (
+    document_of,
+    documents_of,
+    leaves_of,
+    list_of,
+    object_of,
+    rev_of,
+)
 from .errors import (
     AnswerUnexpected,
     DatabaseMissing,
     DesignMissing,
-    DesignReplaced,
     DocumentMissing,
     LoginRefused,
     RequestFailed,
@@ -32,7 +38,7 @@ from .errors import (
     RightMissing,
     translated,
 )
-from .requester import Requester
+from .views import ViewReader
 
 __all__ = [
     "AnswerUnexpected",
@@ -48,12 +54,8 @@ __all__ = [
     "Stored",
 ]
 
-VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
-
 # How many revisions are named in one URL: CouchDB takes 8 KB.
 REVS_IN_URL = 40
-# How often a view is read whose design document is being replaced.
-MAX_TRIES = 5
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ class Stored(NamedTuple):
     certain: bool
 
 
-class Client(Requester):
+class Client(ViewReader):
     """
     What we ask CouchDB. Where a method takes a deadline, it is that of the operation of the store
     which the request is a part of; without one, the request is one.
@@ -122,37 +124,6 @@ class Client(Requester):
             path = _escape(document["_id"])
             reply = self.request("PUT", path, body=document, deadline=deadline)
             return Stored(rev_of(reply, document["_id"]), reply.status_code != 202)
-
-    def view(
-        self, design: str, view: str, deadline: Deadline | None = None, **query: Any
-    ) -> list[dict[str, Any]]:
-        """
-        Return the rows of a view, whose index may have to catch up first. Keys in `query` are
-        Python values.
-        """
-        encoded = {
-            name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
-        }
-        path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
-        for left in reversed(range(MAX_TRIES)):
-            try:
-                with translated(self.place):
-                    return self._rows(
-                        self.request("GET", path, query=encoded, deadline=deadline, patient=True)
-                    )
-            except DesignReplaced:
-                if not left:
-                    raise
-            except DocumentMissing as error:
-                raise DesignMissing(f"{design}/{view}: {error}") from error
-        raise AssertionError
-
-    def _rows(self, reply: Any) -> list[dict[str, Any]]:
-        try:
-            return rows_of(reply)
-        except ValueError as error:
-            # What CouchDB has sent of an answer by the time of an error, it cannot take back.
-            raise DesignReplaced(f"An answer of CouchDB at {self.place} broke off.") from error
 
     def purge(self, revisions: dict[str, list[str]]) -> dict[str, list[str]]:
         """
@@ -207,25 +178,7 @@ class Client(Requester):
         """
         query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
         with translated(self.place):
-            rows = rows_of(self.request("GET", "_all_docs", query=query))
-            return [row["doc"] for row in rows]
-
-    def view_info(self, design: str) -> dict[str, Any]:
-        """
-        Return the state of a design document's index.
-        """
-        try:
-            with translated(self.place):
-                return object_of(self.request("GET", f"_design/{quote(design, safe='')}/_info"))
-        except DocumentMissing as error:
-            raise DesignMissing(f"{design}: {error}") from error
-
-    def view_cleanup(self) -> None:
-        """
-        Remove the indexes that no design document has any longer.
-        """
-        with translated(self.place):
-            self.request("POST", "_view_cleanup", body={}, patient=True)
+            return documents_of(self.request("GET", "_all_docs", query=query))
 
     def active_tasks(self) -> list[dict[str, Any]]:
         """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ..garbage import GCOptions, GCResult
@@ -23,6 +24,7 @@ from .answers import is_whole
 from .branches import Branches
 from .client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
 from .designs import BY_EXPIRY, CONFLICTED, EXPIRY
+from .paging import pages
 from .removal import Leaves, Removal
 from .reporting import Reporter, is_outage, told
 
@@ -94,12 +96,8 @@ class Collection:
         return {"startkey": 0, "endkey": self._before, "inclusive_end": False}
 
     def _count(self, **query: Any) -> int:
-        rows = self._client.view(EXPIRY, BY_EXPIRY, **(query or self._range))
-        total = int(rows[0]["value"]) if rows else 0
+        total = self._client.count(EXPIRY, BY_EXPIRY, **(query or self._range))
         return total if query or self._options.limit is None else min(total, self._options.limit)
-
-    def _left(self) -> int | None:
-        return None if self._options.limit is None else self._options.limit - self.cleared.seen
 
     def _check_time(self) -> None:
         if self._deadline and time.monotonic() > self._deadline:
@@ -114,26 +112,11 @@ class Collection:
         Yield a view's rows, a batch at a time, never a row twice, until so many were removed as
         there may be.
         """
-        # Of the last key.
-        seen: set[str] = set()
-        skip = 0
-        while (left := self._left()) is None or left > 0:
-            size = self._options.batch_size if left is None else min(left, self._options.batch_size)
-            rows = self._client.view(EXPIRY, view, limit=size, skip=skip, **query)
-            if not rows:
-                return
-            last = rows[-1]
-            if fresh := [row for row in rows if row["id"] not in seen]:
-                skip = 0
-                yield fresh
-            else:
-                # To a server that knows no startkey_docid.
-                skip += len(rows)
-            if last["key"] != query.get("startkey"):
-                seen.clear()
-            seen.update(row["id"] for row in rows if row["key"] == last["key"])
-            # The row itself is most likely gone by then; if not, it is skipped.
-            query |= {"startkey": last["key"], "startkey_docid": last["id"] + "\u0000"}
+        return pages(partial(self._client.view, EXPIRY, view), self._page_size, **query)
+
+    def _page_size(self) -> int:
+        batch, limit = self._options.batch_size, self._options.limit
+        return batch if limit is None else max(min(batch, limit - self.cleared.seen), 0)
 
     def _expired(self) -> Iterator[dict[str, Leaves]]:
         for rows in self._pages(BY_EXPIRY, **self._range, reduce=False):

@@ -28,6 +28,8 @@ from .response import AnswerTooLarge
 from .transport import dump
 
 REDIRECTS = range(300, 400)
+# What is not implemented; a URL, or a head, that is too long.
+REFUSALS = (501, 414, 431)
 
 
 class DocumentMissing(StoreError):
@@ -149,7 +151,7 @@ def translated(place: str, document: Any = None, *, may_conflict: bool = False) 
 
 def _by_status(place: str, error: httpx.HTTPStatusError) -> StoreUnavailable:
     status = error.response.status_code
-    if status == 501:
+    if status in REFUSALS:
         return RequestRefused(f"CouchDB at {place} refuses a request ({error}).")
     if status in REDIRECTS:
         return StoreUnavailable(

@@ -4,6 +4,7 @@ Who we are at a CouchDB node: a name and a password with each request, or a cook
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
@@ -15,6 +16,8 @@ from .address import Address
 from .connection import Reply
 
 COOKIE = "AuthSession"
+# What a header may hold. A cookie that cannot be sent would never be refused, nor replaced.
+SENDABLE = re.compile(r"[!-~]{1,4096}")
 
 HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -100,5 +103,5 @@ class Login:
                 morsel = SimpleCookie(header).get(COOKIE)
             except CookieError:
                 continue
-            if morsel is not None and morsel.value:
+            if morsel is not None and SENDABLE.fullmatch(morsel.value):
                 self.cookie = Secret(f"{COOKIE}={morsel.value}")

@@ -14,7 +14,8 @@ from typing import Any
 
 from .designs import VERSION, Design, content_of
 
-STAGING = re.compile(r"_design/(.+)\.staging\.([0-9]+)\.[0-9a-f]{8}")
+# Python makes no number of thousands of digits.
+STAGING = re.compile(r"_design/(.+)\.staging\.([0-9]{1,18})\.[0-9a-f]{8}")
 
 Document = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from ..deadline import Deadline
 from ..garbage import GCOptions, GCResult
 from ..record import Record
 from . import documents, tokens, users
-from .branches import Branches, merge_branches, read_branches, try_to_remove_branches
+from .branches import Branches, read_branches, read_whole, try_to_remove_branches
 from .client import (
     AnswerUnexpected,
     Client,
@@ -91,7 +91,7 @@ class CouchDBStore(DurableStore):
         record = self._record(document)
         if record is None:
             return None
-        found = Versioned(record, document["_rev"])
+        found = Versioned(record, tokens.join(document["_rev"]))
         self._conditional.changed(storage_id, found, known)
         return found
 
@@ -101,8 +101,7 @@ class CouchDBStore(DurableStore):
         """
 
         def read(deadline: Deadline) -> Versioned | None:
-            document = self._client.get(storage_id, deadline, conflicts=True)
-            return self._found(storage_id, document, deadline)
+            return read_whole(self._client, self._merge, self._record, storage_id, deadline)
 
         try:
             found = self._ready(read, deadline)
@@ -111,16 +110,6 @@ class CouchDBStore(DurableStore):
         if self._conditional:
             self._conditional.checked(storage_id, found)
         return found
-
-    def _found(
-        self, storage_id: str, document: dict[str, Any], deadline: Deadline
-    ) -> Versioned | None:
-        if document.get("_conflicts"):
-            return merge_branches(
-                self._client, self._merge, self._record, storage_id, document, deadline
-            )
-        record = self._record(document)
-        return None if record is None else Versioned(record, document["_rev"])
 
     def _branches(self, storage_id: str, document: dict[str, Any]) -> Branches:
         admin = self._set_up.admin
@@ -283,11 +272,12 @@ class CouchDBStore(DurableStore):
         try:
             return request(deadline)
         except (DatabaseMissing, DesignMissing):
-            self._set_up.run()
+            pass
         except AnswerUnexpected as error:
             check_address(self._client, URL, deadline, error)
             raise
         try:
+            self._set_up.run()
             return request(self._client.deadline())
         except DesignMissing as error:
             raise StoreMisconfigured(

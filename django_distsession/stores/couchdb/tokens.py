@@ -3,12 +3,14 @@ The token of a record in CouchDB: the winning revision, then those of losing bra
 the record holds too, separated by spaces.
 
 Who replaces the record by such a token has seen all these branches, so the losing ones can go. It
-is text, because a cache in front of the store keeps it.
+is text, because a cache in front of the store keeps it. A revision that CouchDB made holds no
+space; one that came by replication may, and has it escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 # A cache gives a token 255 bytes. Losing branches beyond that are removed at a later save.
 MAX_LENGTH = 255
@@ -18,8 +20,8 @@ def join(winner: str, losers: Sequence[str] = ()) -> str:
     """
     Return a token.
     """
-    token = winner
-    for rev in losers:
+    token = _escaped(winner)
+    for rev in map(_escaped, losers):
         if len(token) + 1 + len(rev) > MAX_LENGTH:
             break
         token += f" {rev}"
@@ -30,5 +32,11 @@ def split(token: str | None) -> tuple[str | None, list[str]]:
     """
     Return the winning revision, None for a new document, and those of the losing branches.
     """
-    winner, *losers = token.split(" ") if token else [None]
-    return winner, [rev for rev in losers if rev]
+    if not token:
+        return None, []
+    winner, *losers = [unquote(rev) for rev in token.split(" ")]
+    return winner, losers
+
+
+def _escaped(rev: str) -> str:
+    return rev.replace("%", "%25").replace(" ", "%20")

@@ -5,6 +5,7 @@ The sessions of a user, from an index of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ...stamps import whole
@@ -14,6 +15,7 @@ from ..deadline import Deadline
 from .answers import is_whole
 from .client import Client, DatabaseMissing, DesignMissing
 from .designs import BY_USER, CONFLICTED, USERS
+from .paging import pages
 from .reporting import Reporter, is_outage, told
 
 # Rows at a time.
@@ -70,9 +72,5 @@ def _session(storage_id: str, times: Any) -> UserSession | None:
 
 
 def _conflicted(client: Client, deadline: Deadline) -> Iterator[dict[str, Any]]:
-    after: dict[str, Any] = {}
-    while rows := client.view(USERS, CONFLICTED, deadline, limit=PAGE, **after):
+    for rows in pages(partial(client.view, USERS, CONFLICTED, deadline), lambda: PAGE):
         yield from rows
-        if len(rows) < PAGE:
-            return
-        after = {"startkey": rows[-1]["key"], "startkey_docid": rows[-1]["id"] + "\u0000"}

@@ -35,6 +35,10 @@ class Database:
         assert reply.status_code in (201, 202), reply.text
         return str(reply.json()["rev"])
 
+    def put_all(self, documents: list[dict[str, Any]], **options: Any) -> None:
+        reply = self.http.post("_bulk_docs", json={"docs": documents, **options})
+        assert reply.status_code == 201, reply.text
+
     def branch(self, document: dict[str, Any], parent: str | None, rev: str) -> str:
         """
         Add a revision beside those that are there, as replication does.

@@ -12,7 +12,9 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.core.management import call_command
 
 from django_distsession.backends.couchdb import SessionStore
+from django_distsession.exceptions import SessionContended
 from django_distsession.stores.couchdb import tokens
+from django_distsession.stores.couchdb.branches import MAX_READS
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
 
@@ -164,6 +166,63 @@ def test_a_token_fits_where_caches_keep_it(revs: int, fits: int) -> None:
     token = tokens.join(f"1-{HIGH}", losers)
     assert len(token) <= tokens.MAX_LENGTH
     assert tokens.split(token) == (f"1-{HIGH}", losers[:fits])
+
+
+@pytest.mark.parametrize("revs", [["1-a b"], ["1-a", "2-%20"], ["1-%2520 ", "9- ", "8-é%"]])
+def test_a_token_names_revisions_of_any_kind(revs: list[str]) -> None:
+    assert tokens.split(tokens.join(revs[0], revs[1:])) == (revs[0], revs[1:])
+
+
+def test_a_replicated_revision_with_a_space_is_replaced_and_ended(
+    sessions: Engine, database: Database
+) -> None:
+    key = stored(sessions, a=1)
+    doc_id = storage_id(sessions, key)
+    document = database.get(doc_id)
+    for rev in ("9-a b", "9-c d"):
+        database.branch(document, None, rev)
+    session = sessions(key)
+    session["b"] = 2
+    session.save()
+    assert database.conflicts(doc_id) == []
+    assert contents(sessions, key) == {"a": 1, "b": 2}
+    database.branch(database.get(doc_id), None, "99-e f")
+    sessions(key).flush()
+    assert contents(sessions, key) == {}
+
+
+class TestBranchesThatAreGone:
+    """
+    By the time that they are asked for: another request has merged and removed them.
+    """
+
+    @pytest.fixture
+    def diverging(self, faked: Engine, fake: FakeServer) -> tuple[SessionStore, Any]:
+        """
+        A session that has ended on a losing branch, and what the server says of the winning one.
+        """
+        fake.script = [reply(201, {"rev": f"2-{HIGH}"})]
+        key = stored(faked, a=1)
+        document = {**fake.requests[0].body, "_rev": f"2-{HIGH}", "_conflicts": [f"2-{LOW}"]}
+        fake.requests.clear()
+        return faked(key), document
+
+    @pytest.mark.parametrize("how", ["removed", "purged"])
+    def test_are_looked_for_in_the_winner(self, diverging: Any, fake: FakeServer, how: str) -> None:
+        session, document = diverging
+        removed = {"_id": document["_id"], "_rev": f"2-{LOW}", "_deleted": True}
+        ended = {**document, "_rev": f"3-{HIGH}", "ended": True, "data": None}
+        del ended["_conflicts"]
+        gone = {"removed": {"ok": removed}, "purged": {"missing": f"2-{LOW}"}}[how]
+        fake.script = [reply(200, document), reply(200, [gone]), reply(200, ended)]
+        assert session.load() == {}
+
+    def test_are_not_looked_for_without_end(self, diverging: Any, fake: FakeServer) -> None:
+        session, document = diverging
+        fake.script = [reply(200, document), reply(200, [{"missing": f"2-{LOW}"}])] * 10
+        with pytest.raises(SessionContended):
+            session.load()
+        assert len(fake.requests) == 2 * MAX_READS
 
 
 def test_a_save_answered_202_reads_again(faked: Engine, fake: FakeServer) -> None:

@@ -271,6 +271,9 @@ def test_a_login_that_was_interrupted_is_not_waited_for_twice(
 def test_children_forked_under_load_read(
     sessions: Engine, configure: Callable[..., None], options: dict[str, Any]
 ) -> None:
+    """
+    A lock is hardly ever held at the moment of a fork: for that, see the test below.
+    """
     configure(COUCHDB=options)
     keys = [stored(sessions, number=number) for number in range(4)]
     stop = threading.Event()

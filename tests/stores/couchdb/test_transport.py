@@ -179,6 +179,18 @@ class TestCookies:
         load(cookies)
         assert fake.requests[-1].headers["cookie"] == "AuthSession=two"
 
+    @pytest.mark.parametrize("junk", ['"a\\012b"', '"a\\377"', '"a b"', "x" * 5000])
+    def test_one_that_cannot_be_sent_is_not_kept(
+        self, cookies: Engine, fake: FakeServer, junk: str
+    ) -> None:
+        refused = reply(401, {"error": "unauthorized", "reason": "no cookie"})
+        fake.script = [self.login(junk), refused, self.login(junk), refused]
+        with pytest.raises(StoreMisconfigured):
+            load(cookies)
+        fake.script = [self.login("one"), MISSING]
+        load(cookies)
+        assert fake.requests[-1].headers["cookie"] == "AuthSession=one"
+
     def test_a_wrong_password_is_said_once(self, cookies: Engine, fake: FakeServer) -> None:
         fake.default = reply(401, {"error": "unauthorized", "reason": "Name or password"})
         with pytest.raises(StoreMisconfigured, match="Check user and password"):
