@@ -42,7 +42,8 @@ def check_servers(
 
 def _memcached(given: conf.MemcachedSettings) -> Iterator[CheckMessage]:
     from ..stores.deadline import Deadline
-    from ..stores.memcached.connection import FAILURES, Connection, parse_server
+    from ..stores.memcached.connection import FAILURES, Connection
+    from ..stores.memcached.protocol import parse_server
 
     for server in given.servers:
         connection = Connection(

@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymemcache.client.base import Client, _readline, _readvalue
 from pymemcache.exceptions import (
@@ -25,6 +25,8 @@ from pymemcache.exceptions import (
 from ...secret import Secret, without_frames
 from .. import dialing
 from ..deadline import Deadline
+from .protocol import DEFAULT_ITEM_LIMIT, STATUSES, VALUE, Reply, authentication
+from .timed_socket import TimedSocket
 
 # What tells that a server, or the way to it, failed. The last two: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError, LookupError)
@@ -37,37 +39,10 @@ LONGEST_LINE = 2048
 # what is left of a request's time says nothing of the server.
 FAIR_SHARE = 0.25
 
-# By how much a call may wait too long, in seconds.
-SLACK = 0.002
-
 # Stale; won, and lost, the right to make it anew.
 MARKS = (b" X", b" W", b" Z")
 
-# For want of memory, most likely. memcached drops the value that was there.
-REFUSED = b"SERVER_ERROR"
-
-# Of the meta protocol, but for `VALUE`.
-VALUE, MISS = b"VA", b"EN"
-STATUSES = {b"HD", MISS, b"EX", b"NF", b"NS"}
-
 NOT_OURS = "The reply belongs to another request."
-
-DEFAULT_ITEM_LIMIT = 1024 * 1024
-# What memcached keeps beside key and value in an item: header, cas value, terminators.
-ITEM_OVERHEAD = 128
-
-
-class Reply(NamedTuple):
-    """
-    status: "VA" (a value), "HD" (done), "EN" (no such key), "EX" (changed since), "NF" (gone),
-    "NS" (not stored: it is there already), `REFUSED`. cas: the value's token, where there is one.
-    ttl: the seconds until a value expires by the server's own clock.
-    """
-
-    status: bytes
-    cas: int = 0
-    value: bytes = b""
-    ttl: int = 0
 
 
 class Refused(MemcacheError):  # type: ignore[misc]
@@ -86,52 +61,6 @@ class CrawlerBusy(MemcacheError):  # type: ignore[misc]
     """
     The server is listing its keys for somebody else.
     """
-
-
-class _TimedSocket:
-    """
-    What pymemcache uses of a socket, with a deadline.
-    """
-
-    __slots__ = ("_time_out", "deadline", "raw")
-
-    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
-        self.raw = raw
-        self.deadline = deadline
-        self._time_out = -1.0
-
-    def start(self, deadline: Deadline, left: float, data: bytes) -> None:
-        """
-        Send by a new deadline, to which so many seconds are left.
-        """
-        self.deadline = deadline
-        # Nearly always it is as long as it was last time, and it takes a system call to set.
-        if not 0 <= self._time_out - left < SLACK:
-            self.raw.settimeout(max(left, 0.0))
-            self._time_out = left
-        sent = self.raw.send(data)
-        if sent < len(data):
-            self.sendall(memoryview(data)[sent:])
-
-    def recv(self, size: int) -> bytes:
-        self.wait()
-        return self.raw.recv(size)
-
-    def sendall(self, data: bytes | memoryview) -> None:
-        sent = 0
-        while sent < len(data):
-            self.wait()
-            sent += self.raw.send(memoryview(data)[sent:])
-
-    def wait(self) -> None:
-        """
-        Let the next call wait as long as time is left.
-        """
-        self._time_out = self.deadline.require()
-        self.raw.settimeout(self._time_out)
-
-    def close(self) -> None:
-        self.raw.close()
 
 
 class Connection(Client):  # type: ignore[misc]
@@ -196,7 +125,7 @@ class Connection(Client):  # type: ignore[misc]
 
     def _open(self, deadline: Deadline) -> None:
         raw = self._dial(deadline)
-        self.sock = _TimedSocket(raw, deadline)
+        self.sock = TimedSocket(raw, deadline)
         self._readable = select.poll()
         self._readable.register(raw.fileno(), select.POLLIN)
         # TLS may hold what was read from the network and not yet asked for.
@@ -335,46 +264,3 @@ class Connection(Client):  # type: ignore[misc]
         """
         self.sock.deadline = deadline
         self.sock.wait()
-
-
-def authentication(credentials: tuple[str, str]) -> bytes:
-    """
-    Return memcached's ASCII authentication (-Y): a first `set`, of any key, that holds user name
-    and password.
-    """
-    content = " ".join(credentials).encode()
-    return b"set auth 0 0 %d\r\n%b\r\n" % (len(content), content)
-
-
-def get_command(key: bytes) -> bytes:
-    """
-    Return the command that asks for a value, its cas token and its remaining time.
-    """
-    return b"mg %b v c t" % key
-
-
-def set_command(key: bytes, value: bytes, ttl: int) -> bytes:
-    """
-    Return the command that stores a value, which is to follow it.
-
-    ttl: as memcached takes it: seconds, or from 30 days on an absolute time. A condition may be
-    added: b" ME" (if there is no value) or b" C…" (if its cas token is this).
-    """
-    return b"ms %b %d T%d c" % (key, len(value), ttl)
-
-
-def delete_command(key: bytes, condition: bytes) -> bytes:
-    """
-    Return the command that deletes a value, if its cas token is the one in `condition`.
-    """
-    return b"md %b%b" % (key, condition)
-
-
-def parse_server(server: str) -> tuple[str, int] | str:
-    """
-    Return what pymemcache connects to for "host:port", "[ipv6]:port" or a UNIX socket's path.
-    """
-    if server.startswith(("/", "unix:")):
-        return server.removeprefix("unix:")
-    host, _, port = server.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from ...exceptions import RecordTooLarge
 from ..deadline import Deadline
-from .connection import FAILURES, ITEM_OVERHEAD, REFUSED, Connection, Refused, Reply
+from .connection import FAILURES, Connection, Refused
 from .node import Node
+from .protocol import ITEM_OVERHEAD, REFUSED, Reply
 
 # When the time is over, a reply that has arrived is still read, in seconds.
 GRACE = 0.005

@@ -15,17 +15,9 @@ from ..deadline import Deadline
 from ..record import Record
 from . import wire
 from .agreement import Held
-from .connection import (
-    MISS,
-    REFUSED,
-    VALUE,
-    Reply,
-    delete_command,
-    get_command,
-    set_command,
-)
 from .exchange import Command, exchange
 from .node import Node
+from .protocol import MISS, REFUSED, VALUE, Reply, delete_command, get_command, set_command
 
 # Conditions under which a server takes a record.
 ALWAYS, IF_ABSENT = b"", b" ME"

@@ -14,9 +14,9 @@ from ..deadline import Deadline
 from ..record import Record
 from . import wire
 from .agreement import Held, agree
-from .connection import REFUSED, Reply
 from .node import Node
 from .place import ALWAYS, Place, answers, condition, filled_in, is_done
+from .protocol import REFUSED, Reply
 
 # Between two readings of copies that keep changing, in seconds: longer from one to the next.
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02

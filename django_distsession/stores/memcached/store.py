@@ -24,11 +24,12 @@ from ..deadline import Deadline
 from ..record import Record
 from ..repairing import Repair
 from . import wire
-from .connection import REFUSED, Connection, Reply, parse_server
+from .connection import Connection
 from .listing import Listing
 from .node import Node
 from .place import ALWAYS, IF_ABSENT, Place, answers, are_alike, condition, filled_in, is_done
 from .placement import Placement
+from .protocol import REFUSED, Reply, parse_server
 from .reconciler import Reconciler, Tokens
 
 # Of how many sessions a store remembers where they live: a request that loads and saves its

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from django_distsession.stores.circuit_breaker import HealthStatus
 from django_distsession.stores.deadline import Deadline
-from django_distsession.stores.memcached.connection import Reply
 from django_distsession.stores.memcached.exchange import Command
 from django_distsession.stores.memcached.node import Node
+from django_distsession.stores.memcached.protocol import Reply
 
 TTL = 14 * 24 * 3600
 

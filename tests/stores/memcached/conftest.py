@@ -14,9 +14,10 @@ import pytest
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached import MemcachedStore
-from django_distsession.stores.memcached.connection import Connection, Reply, get_command
+from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
 from django_distsession.stores.memcached.node import Node
+from django_distsession.stores.memcached.protocol import Reply, get_command
 from testproject.servers import MemcachedNode, memcached_nodes
 
 # Asks for a value, its cas token and its remaining time.
