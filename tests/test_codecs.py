@@ -9,14 +9,13 @@ import pytest
 from django.contrib.sessions.serializers import JSONSerializer
 
 from django_distsession.codecs import (
-    DEFLATED,
-    HEAD,
     BadPayload,
     Codec,
     EncryptedCodec,
     JSONCodec,
     SignedCodec,
 )
+from django_distsession.codecs.base import DEFLATED, HEAD
 from django_distsession.compressing import COMPRESS_FROM, MOST_BYTES
 from django_distsession.exceptions import RecordTooLarge
 from django_distsession.packing import pack_stamps

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from django_distsession import canonical
 from django_distsession.backends.records import Records
-from django_distsession.codecs import HEAD, BadPayload, Codec, EncryptedCodec, SignedCodec
+from django_distsession.codecs import BadPayload, Codec, EncryptedCodec, SignedCodec
+from django_distsession.codecs.base import HEAD
 from django_distsession.stamps import Stamp, Stamps
 from django_distsession.state import State, first_state
 from django_distsession.stores.couchdb.documents import ForeignDocument, to_document, to_record
