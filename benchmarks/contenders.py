@@ -36,6 +36,7 @@ POSTGRESQL = "django-cached_db-postgresql"
 CONTENDERS: dict[str, Contender] = {
     "memcached-r1": _engine("benchmarks.engines.one_replica", OUR_MIDDLEWARE),
     "memcached-r2": _engine("django_distsession.backends.memcached", OUR_MIDDLEWARE),
+    "memcached-r3": _engine("benchmarks.engines.three_replicas", OUR_MIDDLEWARE),
     "couchdb": _engine("django_distsession.backends.couchdb", OUR_MIDDLEWARE),
     "hybrid-r2": _engine("django_distsession.backends.hybrid", OUR_MIDDLEWARE),
     "django-cache": _engine("django.contrib.sessions.backends.cache", DJANGOS_MIDDLEWARE),

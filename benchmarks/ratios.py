@@ -51,6 +51,8 @@ RATIOS = [
     Ratio(LOAD, "memcached-r2", "bare-memcached-2"),
     Ratio(SAVE, "memcached-r1", "django-cache", 0.5),
     Ratio(SAVE, "memcached-r2", "django-cache", 0.65),
+    Ratio(LOAD, "memcached-r3", "memcached-r2"),
+    Ratio(SAVE, "memcached-r3", "memcached-r2"),
     Ratio(SAVE, "memcached-r1", "bare-memcached-1"),
     Ratio(SAVE, "memcached-r2", "bare-memcached-2", 2.0),
     Ratio(SAVE, "memcached-r1", "bare-signed-1"),

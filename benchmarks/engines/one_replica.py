@@ -4,21 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from django_distsession import conf
-from django_distsession.backends import memcached
-from django_distsession.backends.records import Records
-from django_distsession.stores.memcached import MemcachedStore
+from benchmarks.engines.replication import ReplicatedSession
 
 
-class SessionStore(memcached.SessionStore):
+class SessionStore(ReplicatedSession):
     """
-    Beside the engine as the settings describe it, in one process.
+    One of the contenders.
     """
 
-    @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> MemcachedStore:
-        given = settings.memcached
-        assert given is not None
-        return super().make_store(replace(settings, memcached=replace(given, replicas=1)), records)
+    replicas = 1
+    quorum = 1
