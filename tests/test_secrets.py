@@ -41,7 +41,8 @@ REVEALING = {
     "secret.py": None,
     "rules.py": None,
     "address.py": {"_credentials", "_basic", "_login"},
-    "connection.py": {"authentication", "_TimedSocket.sendall"},
+    "connection.py": {"_TimedSocket.sendall"},
+    "protocol.py": {"authentication"},
 }
 
 

@@ -68,8 +68,22 @@ def make(server: Server) -> Iterator[Callable[..., CircuitBreaker]]:
     until(lambda: not watchers())
 
 
-def watchers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "distsession-watcher"]
+# Those of other tests, whose servers are gone for good.
+others: set[threading.Thread] = set()
+
+
+def running() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "distsession-watcher"}
+
+
+def watchers() -> set[threading.Thread]:
+    return running() - others
+
+
+@pytest.fixture(autouse=True)
+def only_our_watchers_count() -> None:
+    others.clear()
+    others.update(running())
 
 
 def until(condition: Callable[[], object]) -> None:
