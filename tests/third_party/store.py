@@ -97,7 +97,7 @@ class SQLiteStore(Store):
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
         # A connection for each call: nothing to be shared by threads, or to survive a fork.
         try:
-            with closing(sqlite3.connect(self._path, TIMEOUT, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._path, timeout=TIMEOUT, isolation_level=None)) as db:
                 db.execute(SCHEMA)
                 db.execute(f"BEGIN {kind}")
                 yield db
