@@ -3,8 +3,9 @@ Whether a server is worth asking: a circuit breaker (Nygard, "Release It!", 2007
 and server.
 
 The first failure opens it, and starts a watcher in the background, which tries the server until it
-answers. So no request ever waits for a probe, and that a server is back is noticed by processes
-that have nothing to do, too.
+answers. So requests do without the server and wait for no probe, but for those that need its
+answer (`await_answer`), and that a server is back is noticed by processes that have nothing to do,
+too.
 
 A probe stays on its way for as long as the pause to the next one takes. So a server that hung
 answers the one that is waiting for it at the moment it goes on, and every process knows.

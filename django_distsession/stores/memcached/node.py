@@ -242,7 +242,7 @@ class Node:
 
     def close(self) -> None:
         """
-        Close the connections that nobody uses.
+        Close the connections that nobody uses, and end the watcher.
         """
         self._pool.close()
         self.breaker.close()
