@@ -53,6 +53,15 @@ def reset(connection: socket.socket, request: Request) -> bool:
     return False
 
 
+class _AcceptedSocket(ssl.SSLSocket):
+    """
+    Closed also where `ssl` forgets to: when the client has hung up before the handshake begins.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class FakeServer:
     """
     Answers by its script, then by `default`. Keeps all requests.
@@ -70,6 +79,8 @@ class FakeServer:
         self.released = threading.Event()
         self.read_bodies = True
         self._tls = tls
+        if tls:
+            tls.sslsocket_class = _AcceptedSocket
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
