@@ -113,7 +113,7 @@ class State(NamedTuple):
             return None
         return saved != self.saved and saved not in self.unseen
 
-    def says_the_same_as(self, other: State) -> bool:
+    def is_equivalent_to(self, other: State) -> bool:
         """
         Whether the other says just the same, whatever it is called.
         """
@@ -253,7 +253,7 @@ def merge(a: State, b: State) -> State:
         merged=True,
         unseen=_unseen(a, b, stamps.recent),
     )
-    return next((known for known in (a, b) if known.says_the_same_as(merged)), merged)
+    return next((known for known in (a, b) if known.is_equivalent_to(merged)), merged)
 
 
 def _unseen(a: State, b: State, recent: Sequence[Stamp]) -> tuple[Stamp, ...]:

@@ -98,7 +98,7 @@ def test_what_does_not_unpack_to_what_was_packed_is_refused(
     packed = zlib.compress(stamps + b"{" + b" " * size + b"}", 1)
     head = HEAD.pack(DEFLATED, 1, 2, 0, len(stamps), size + 2)
     with pytest.raises(BadPayload):
-        decode(codec, codec.seal(CONTEXT, head + packed[: None if size > 100 else -1]), state)
+        decode(codec, codec.protect(CONTEXT, head + packed[: None if size > 100 else -1]), state)
 
 
 def test_a_session_that_could_not_be_unpacked_is_refused() -> None:
@@ -330,6 +330,6 @@ def test_a_session_that_is_no_dict_is_refused() -> None:
     _, stamps = pack_stamps(state)
     data = b"[7]"
     head = HEAD.pack(0, 1, 2, 0, len(stamps), len(data))
-    payload = codec.seal(CONTEXT, head + stamps + data)
+    payload = codec.protect(CONTEXT, head + stamps + data)
     with pytest.raises(BadPayload):
         decode(codec, payload, state)

@@ -61,12 +61,12 @@ def with_bytes_moved(record: Record, count: int) -> Record:
 def test_bytes_moved_from_the_content_into_the_version_are_noticed() -> None:
     records = Records(SignedCodec())
     state = session_that_spells()
-    record = records.seal(STORAGE_ID, state, records.codec.dumps(state.values))
-    opened = records.open(STORAGE_ID, record)
+    record = records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
+    opened = records.decode(STORAGE_ID, record)
     assert opened is not None
     assert opened[0] == state
     forged = with_bytes_moved(record, record.payload.index(WANTED) - SignedCodec.SIGNATURE_BYTES)
-    read = records.open(STORAGE_ID, forged)
+    read = records.decode(STORAGE_ID, forged)
     # It said {"_auth_user_id": "1"}.
     assert (read and read[0].values) is None
 
@@ -74,7 +74,7 @@ def test_bytes_moved_from_the_content_into_the_version_are_noticed() -> None:
 def test_such_a_version_is_not_read_from_a_store() -> None:
     records = Records(SignedCodec())
     state = session_that_spells()
-    record = records.seal(STORAGE_ID, state, records.codec.dumps(state.values))
+    record = records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
     forged = with_bytes_moved(record, record.payload.index(WANTED) - SignedCodec.SIGNATURE_BYTES)
     document = to_document(STORAGE_ID, forged, None, as_json=False)
     with pytest.raises(ForeignDocument):
@@ -97,9 +97,9 @@ def test_a_record_is_bound_to_its_session_and_version(
 ) -> None:
     records = Records(protecting())
     state = first_state({"a": 1}, created_at=CREATED_AT, expires_at=EXPIRES_AT, tag="t" * 8)
-    record = records.seal(STORAGE_ID, state, records.codec.dumps(state.values))
-    assert records.open(STORAGE_ID, record) is not None
-    assert records.open(storage_id, record._replace(version=version)) is None
+    record = records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
+    assert records.decode(STORAGE_ID, record) is not None
+    assert records.decode(storage_id, record._replace(version=version)) is None
 
 
 class OtherCodec(SignedCodec):
@@ -111,19 +111,19 @@ class OtherCodec(SignedCodec):
 def test_what_one_codec_wrote_no_other_reads() -> None:
     state = first_state({"a": 1}, created_at=CREATED_AT, expires_at=EXPIRES_AT, tag="t" * 8)
     ours, theirs = Records(SignedCodec()), Records(OtherCodec())
-    record = theirs.seal(STORAGE_ID, state, theirs.codec.dumps(state.values))
-    assert theirs.open(STORAGE_ID, record) is not None
-    assert ours.open(STORAGE_ID, record) is None
+    record = theirs.encode(STORAGE_ID, state, theirs.codec.dumps(state.values))
+    assert theirs.decode(STORAGE_ID, record) is not None
+    assert ours.decode(STORAGE_ID, record) is None
 
 
 def test_no_byte_goes_from_the_context_to_the_content() -> None:
     codec = SignedCodec()
-    sealed = codec.seal(b"context", b"content")
-    assert codec.open(b"context", sealed) == b"content"
+    protected = codec.protect(b"context", b"content")
+    assert codec.unprotect(b"context", protected) == b"content"
     size = codec.SIGNATURE_BYTES
     for context, content in ((b"contextc", b"ontent"), (b"contex", b"tcontent")):
         with pytest.raises(BadPayload):
-            codec.open(context, sealed[:size] + content)
+            codec.unprotect(context, protected[:size] + content)
 
 
 parts = st.lists(st.binary(max_size=4), max_size=4)

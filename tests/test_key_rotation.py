@@ -45,8 +45,8 @@ def after(state: State, tag: str = "t" * 8) -> State:
     return next_state(state, {"a": 2}, changed={"a"}, expires_at=10, tag=tag)
 
 
-def sealed(records: Records, state: State) -> Record:
-    return records.seal(STORAGE_ID, state, records.codec.dumps(state.values))
+def protected(records: Records, state: State) -> Record:
+    return records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
 
 
 @pytest.mark.parametrize("tags", ["xy", "yx"])
@@ -54,11 +54,11 @@ def test_a_newer_copy_under_an_unknown_key_is_an_outage(
     old: Records, new: Records, tags: str
 ) -> None:
     known, unknown = (after(FIRST, tag * 8) for tag in tags)
-    later = sealed(new, after(unknown))
+    later = protected(new, after(unknown))
     # Of one generation: neither saw the other.
-    beside = sealed(new, unknown)
+    beside = protected(new, unknown)
     for copies in ([later], [beside], [later, beside]):
-        for order in permutations([sealed(old, FIRST), sealed(old, known), *copies]):
+        for order in permutations([protected(old, FIRST), protected(old, known), *copies]):
             with pytest.raises(UnreadableCopy, match="SECRET_KEY"):
                 old.merge(STORAGE_ID, order)
             merged = new.merge(STORAGE_ID, order)
@@ -67,18 +67,18 @@ def test_a_newer_copy_under_an_unknown_key_is_an_outage(
 
 
 def test_an_older_copy_that_cannot_be_read_is_replaced(old: Records, new: Records) -> None:
-    good, bad = sealed(old, after(FIRST)), sealed(new, FIRST)
+    good, bad = protected(old, after(FIRST)), protected(new, FIRST)
     assert old.merge(STORAGE_ID, [good, bad]) == old.merge(STORAGE_ID, [bad, good]) == good
 
 
 def test_a_damaged_copy_of_the_same_version_is_replaced(old: Records) -> None:
-    good = sealed(old, FIRST)
+    good = protected(old, FIRST)
     bad = good._replace(payload=b"?" + good.payload[1:])
     assert old.merge(STORAGE_ID, [good, bad]) == old.merge(STORAGE_ID, [bad, good]) == good
 
 
 def test_copies_of_which_none_can_be_read_are_no_session(old: Records, new: Records) -> None:
-    copies = [sealed(new, FIRST), sealed(new, after(FIRST))]
+    copies = [protected(new, FIRST), protected(new, after(FIRST))]
     assert old.merge(STORAGE_ID, copies) is None
 
 
@@ -156,7 +156,7 @@ def test_a_soft_time_limit_in_the_middle_of_decoding_is_no_damage(old: Records) 
     class SoftTimeLimitExceeded(Exception):
         pass
 
-    record, loads, limits = sealed(old, FIRST), old.codec.loads, [SoftTimeLimitExceeded()]
+    record, loads, limits = protected(old, FIRST), old.codec.loads, [SoftTimeLimitExceeded()]
 
     def interrupted(data: bytes) -> Any:
         if limits:
@@ -165,5 +165,5 @@ def test_a_soft_time_limit_in_the_middle_of_decoding_is_no_damage(old: Records) 
 
     old.codec.loads = interrupted  # type: ignore[method-assign]
     with pytest.raises(SoftTimeLimitExceeded):
-        old.open(STORAGE_ID, record)
-    assert old.open(STORAGE_ID, record) is not None
+        old.decode(STORAGE_ID, record)
+    assert old.decode(STORAGE_ID, record) is not None

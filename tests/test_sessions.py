@@ -332,12 +332,12 @@ def test_a_shortened_session_is_remembered_as_long_as_longer_copies_live(
     session = session_class(key)
     session.set_expiry(60)
     session.save()
-    assert held().expires_at < longest <= held().gone_by
+    assert held().expires_at < longest <= held().retention_deadline
     # Nor does a later save forget it, or a logout by somebody who never saw the longer one.
     session = session_class(key)
     session["a"] = 2
     session.save()
-    assert held().expires_at < longest <= held().gone_by
+    assert held().expires_at < longest <= held().retention_deadline
     session_class(key).delete(key)
     assert held().ended
     assert held().expires_at > longest
@@ -350,10 +350,12 @@ def test_a_merge_is_remembered_as_long_as_any_of_the_copies_lives(session_class:
         next_state(base_state, {"a": 1, tag: 1}, changed={tag}, expires_at=expires_at, tag=tag)
         for tag, expires_at in (("u", 500), ("v", 300))
     ]
-    copies = [records.seal("0" * 64, state, records.codec.dumps(state.values)) for state in states]
-    merged = records.merge("0" * 64, [copies[0], copies[1].holding(900)])
+    copies = [
+        records.encode("0" * 64, state, records.codec.dumps(state.values)) for state in states
+    ]
+    merged = records.merge("0" * 64, [copies[0], copies[1].retained_until(900)])
     assert merged is not None
-    assert (merged.expires_at, merged.gone_by) == (300, 900)
+    assert (merged.expires_at, merged.retention_deadline) == (300, 900)
 
 
 def test_an_expired_session_is_no_session(session_class: Engine) -> None:

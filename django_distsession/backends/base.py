@@ -153,12 +153,12 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         if storage_id is None:
             return
         store = self.get_store()
-        met = self._met.get(storage_id)
+        met = self._seen.get(storage_id)
         if met is None:
             found = store.get(storage_id)
             if found is None or found.record.ended:
                 return
-            expiry, latest, token = None, found.record.gone_by, found.token
+            expiry, latest, token = None, found.record.retention_deadline, found.token
         else:
             expiry, latest, token = met.state.values.get(EXPIRY_KEY), met.latest, met.token
         # Another request may just have extended it.

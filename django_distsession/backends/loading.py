@@ -50,7 +50,7 @@ class Loading(SharesEngine, SessionBase):
 
     _loaded: Loaded | None = None
     # By storage id, for the tombstones of sessions that this object met and may yet delete.
-    _met: Mapping[str, Loaded] = NOTHING
+    _seen: Mapping[str, Loaded] = NOTHING
 
     def _read(self) -> Loaded | None:
         session_key, shared = self.session_key, self._shared
@@ -92,10 +92,10 @@ class Loading(SharesEngine, SessionBase):
         record, now = found.record, time.time()
         if not record.is_live(now):
             return None
-        opened = self._shared.records.open(storage_id, record)
-        if opened is None:
+        decoded = self._shared.records.decode(storage_id, record)
+        if decoded is None:
             return None
-        state, data = opened
+        state, data = decoded
         # What the payload says of its expiry is protected; what stands beside it is not, and is
         # believed only as far as clocks may differ.
         if state.expires_at + CLOCK_SKEW <= now:
@@ -105,11 +105,11 @@ class Loading(SharesEngine, SessionBase):
     def _remember(
         self, storage_id: str, record: Record, token: Token, state: State, data: bytes
     ) -> Loaded:
-        before, latest = self._met.get(storage_id), record.gone_by
+        before, latest = self._seen.get(storage_id), record.retention_deadline
         if before and before.latest > latest:
             latest = before.latest
         loaded = Loaded(record, token, state, data, latest)
-        self._met = {**self._met, storage_id: loaded}
+        self._seen = {**self._seen, storage_id: loaded}
         return loaded
 
 

@@ -96,9 +96,9 @@ class SaveQueues:
     """
 
     def __init__(self) -> None:
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget all queues: who waits in them may be in another process.
         """

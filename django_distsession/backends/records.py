@@ -32,7 +32,7 @@ class Records:
         name = f"{kind.__module__}.{kind.__qualname__}"
         self._protected_as = canonical.encode(FORMAT, name.encode())
 
-    def seal(self, storage_id: str, state: State, data: bytes) -> Record:
+    def encode(self, storage_id: str, state: State, data: bytes) -> Record:
         """
         Return the record of a state whose values are serialised in `data`.
         """
@@ -46,7 +46,7 @@ class Records:
             None if user is None else str(user),
         )
 
-    def open(self, storage_id: str, record: Record) -> tuple[State, bytes] | None:
+    def decode(self, storage_id: str, record: Record) -> tuple[State, bytes] | None:
         """
         Return the state in a live record, and its values as they are serialised; None, reported,
         if that cannot be read.
@@ -75,11 +75,11 @@ class Records:
         `UnreadableCopy` if one cannot be read that another process has written since. What is older
         and cannot be read is left out: whoever wrote the newer one has seen it, or it is damaged.
         """
-        opened = [self.open(storage_id, record) for record in records]
-        states = [one[0] for one in opened if one is not None]
+        decoded = [self.decode(storage_id, record) for record in records]
+        states = [one[0] for one in decoded if one is not None]
         if not states:
             return None
-        readable = {record.version for record, one in zip(records, opened, strict=True) if one}
+        readable = {record.version for record, one in zip(records, decoded, strict=True) if one}
         newest = max(readable).generation
         if any(
             record.version.generation >= newest and record.version not in readable
@@ -87,8 +87,8 @@ class Records:
         ):
             raise UnreadableCopy
         merged = reduce(merge, states)
-        record = self.seal(storage_id, merged, self.codec.dumps(merged.values))
-        return record.holding(max(one.gone_by for one in records))
+        record = self.encode(storage_id, merged, self.codec.dumps(merged.values))
+        return record.retained_until(max(one.retention_deadline for one in records))
 
     def _context(self, storage_id: str, version: Stamp) -> bytes:
         return self._protected_as + canonical.encode(

@@ -57,9 +57,9 @@ class Saving(Loading, Expiring, Lending):
         return data
 
     def _insert(self, storage_id: str, data: bytes) -> None:
-        store, seal = self._shared.store, self._shared.records.seal
+        store, encode = self._shared.store, self._shared.records.encode
         state = self._first()
-        record = seal(storage_id, state, data)
+        record = encode(storage_id, state, data)
         try:
             token = store.add(storage_id, record)
         except Conflict as conflict:
@@ -67,7 +67,7 @@ class Saving(Loading, Expiring, Lending):
             if found is None or found.record.ended or found.record.is_live(time.time()):
                 raise CreateError from None
             state = self._first(after=found.record.version.generation)
-            record = seal(storage_id, state, data).holding(found.record.gone_by)
+            record = encode(storage_id, state, data).retained_until(found.record.retention_deadline)
             try:
                 token = store.replace(storage_id, record, found.token)
             except Conflict:
@@ -167,7 +167,7 @@ class Saving(Loading, Expiring, Lending):
 
     def _replace(self, storage_id: str, state: State, data: bytes, loaded: Loaded) -> Loaded:
         shared = self._shared
-        record = shared.records.seal(storage_id, state, data).holding(loaded.latest)
+        record = shared.records.encode(storage_id, state, data).retained_until(loaded.latest)
         token = shared.store.replace(storage_id, record, loaded.token)
         self.written = (storage_id, record.version.generation)
         return self._remember(storage_id, record, token, state, data)

@@ -1,8 +1,8 @@
 """
 What all codecs have in common: how a state is laid out in bytes.
 
-Layout of what is sealed: `HEAD`, then, compressed where that pays, the stamps (see `packing`), the
-session dict as `SESSION_SERIALIZER` writes it and, if there are any, the removed keys.
+Layout of what is protected: `HEAD`, then, compressed where that pays, the stamps (see `packing`),
+the session dict as `SESSION_SERIALIZER` writes it and, if there are any, the removed keys.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BadPayload(Exception):
 
 class Codec(ABC):
     """
-    Encodes states. Subclasses say how bytes are sealed and opened.
+    Encodes states. Subclasses say how bytes are protected and opened.
     """
 
     # Whether an altered payload is noticed before it reaches the serializer.
@@ -55,15 +55,15 @@ class Codec(ABC):
         self.serializer: Serializer = QuickJSONSerializer() if self.is_tree else named()
 
     @abstractmethod
-    def seal(self, context: bytes, content: bytes) -> bytes:
+    def protect(self, context: bytes, content: bytes) -> bytes:
         """
-        Protect `content` so that only `open` with the same context gives it back.
+        Protect `content` so that only `unprotect` with the same context gives it back.
         """
 
     @abstractmethod
-    def open(self, context: bytes, payload: bytes) -> bytes:
+    def unprotect(self, context: bytes, payload: bytes) -> bytes:
         """
-        Give back what was sealed. `BadPayload` if it is not what was sealed in this context.
+        Give back what was protected. `BadPayload` if it is not what was protected in this context.
         """
 
     def dumps(self, values: Mapping[Any, Any]) -> bytes:
@@ -105,14 +105,14 @@ class Codec(ABC):
                 flags, body = flags | DEFLATED, deflated
         sizes = len(state.stamps), len(stamps), len(data)
         head = HEAD.pack(flags, state.created_at, state.expires_at, *sizes)
-        return self.seal(context, head + body)
+        return self.protect(context, head + body)
 
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
         Return the state of this version, and its values as they are serialised. `BadPayload` if
         that cannot be told.
         """
-        content = self.open(context, payload)
+        content = self.unprotect(context, payload)
         try:
             head = HEAD.unpack_from(content)
             flags, created_at, expires_at, count, stamps_size, data_size = head

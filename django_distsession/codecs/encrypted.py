@@ -36,14 +36,14 @@ class EncryptedCodec(Codec):
         self._ciphers = [cipher(secret) for secret in secret_keys()]
         self._invalid = InvalidTag
 
-    def seal(self, context: bytes, content: bytes) -> bytes:
+    def protect(self, context: bytes, content: bytes) -> bytes:
         """
         Encrypt under a fresh nonce, which goes in front.
         """
         nonce = os.urandom(self.NONCE_BYTES)
         return nonce + self._ciphers[0].encrypt(nonce, content, context)
 
-    def open(self, context: bytes, payload: bytes) -> bytes:
+    def unprotect(self, context: bytes, payload: bytes) -> bytes:
         """
         Decrypt with the first key that fits.
         """

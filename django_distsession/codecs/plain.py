@@ -27,13 +27,13 @@ class JSONCodec(Codec):
     def __init__(self) -> None:
         self.serializer = PortableJSONSerializer()
 
-    def seal(self, context: bytes, content: bytes) -> bytes:
+    def protect(self, context: bytes, content: bytes) -> bytes:
         """
         Return the content as it is.
         """
         return content
 
-    def open(self, context: bytes, payload: bytes) -> bytes:
+    def unprotect(self, context: bytes, payload: bytes) -> bytes:
         """
         Return the payload as it is.
         """

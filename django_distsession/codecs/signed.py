@@ -32,13 +32,13 @@ class SignedCodec(Codec):
             for secret in secret_keys()
         ]
 
-    def seal(self, context: bytes, content: bytes) -> bytes:
+    def protect(self, context: bytes, content: bytes) -> bytes:
         """
         Put the signature in front.
         """
         return hmac.digest(self._keys[0], canonical.encode(context, content), "sha256") + content
 
-    def open(self, context: bytes, payload: bytes) -> bytes:
+    def unprotect(self, context: bytes, payload: bytes) -> bytes:
         """
         Check the signature with every secret key that is still valid.
         """

@@ -65,7 +65,7 @@ class Store(Protocol):
         Return what is stored, tombstones included.
 
         None means that the store answered, and holds nothing that can be read. It never means an
-        outage. A record whose `gone_by` has passed may still be returned, or be forgotten.
+        outage. A record may be forgotten once its `retention_deadline` has passed.
         """
 
     @abstractmethod

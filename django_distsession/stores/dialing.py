@@ -98,9 +98,9 @@ class LookUps:
 
     def __init__(self, resolve: Callable[[str, int], list[Address]]) -> None:
         self._resolve = resolve
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget those whose threads are in another process.
         """

@@ -10,31 +10,31 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class StartsAnew(Protocol):
+class ForkSafe(Protocol):
     """
     Something that a child process must not go on using as it is.
     """
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Be as if just made.
         """
 
 
-_all: WeakSet[StartsAnew] = WeakSet()
+_all: WeakSet[ForkSafe] = WeakSet()
 
 
-def begin(one: StartsAnew) -> None:
+def register(one: ForkSafe) -> None:
     """
     Start it, now and in every child.
     """
-    one.start_anew()
+    one.reset_after_fork()
     _all.add(one)
 
 
 def _after_fork_in_child() -> None:
     for one in list(_all):
-        one.start_anew()
+        one.reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -37,9 +37,9 @@ class MemoryStore(Store):
         self._entries: dict[str, Entry] = {}
         # Never used twice: a token that was good once must not fit a later record.
         self._tokens = itertools.count(1)
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Serve a forked child, which has a copy of everything. A thread that is not there any more
         may have held the lock.
@@ -75,7 +75,9 @@ class MemoryStore(Store):
             if found is None:
                 return
             # It has to outlive what it ends, and an earlier tombstone.
-            self._put(storage_id, Record.tombstone(max(expires_at, found.record.gone_by)))
+            self._put(
+                storage_id, Record.tombstone(max(expires_at, found.record.retention_deadline))
+            )
 
     def _swap(self, storage_id: str, record: Record, token: Token) -> Token:
         """
@@ -107,7 +109,11 @@ class MemoryStore(Store):
         """
         options, now = options or GCOptions(), self._clock()
         with self._lock:
-            garbage = [key for key, entry in self._entries.items() if entry.record.gone_by <= now]
+            garbage = [
+                key
+                for key, entry in self._entries.items()
+                if entry.record.retention_deadline <= now
+            ]
             garbage = garbage[: options.limit]
             if not options.dry_run:
                 for storage_id in garbage:

@@ -1,11 +1,11 @@
 """
 A bounded pool of connections. A full one waits instead of failing.
 
-pymemcache's own, for one, fails at once when it is full, and loses a place for good when a
+pymemcache's own, for one, fails at once when it is full, and loses a slot for good when a
 `BaseException` interrupts an exchange. Exceptions out of signal handlers, or thrown into a thread,
 come between any two steps of the interpreter, inside `threading.Condition` too, whose lock then
 stays held for ever. So nothing here is locked: all that threads share are deques, whose single
-operations are atomic, and a place belongs to an object that gives it back when it is forgotten.
+operations are atomic, and a slot belongs to an object that gives it back when it is forgotten.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Connection(Protocol):
     """
     What a pool needs to know of a connection. It closes itself when nobody refers to it any more.
 
-    place: kept for the pool.
+    slot: kept for the pool.
     """
 
-    place: object
+    slot: object
 
     @property
     def is_fresh(self) -> bool:
@@ -52,7 +52,7 @@ class Connection(Protocol):
 C = TypeVar("C", bound=Connection)
 
 
-class _Place(Generic[C]):
+class _Slot(Generic[C]):
     """
     The right to have one connection. Whatever becomes of its holder, the pool gets it back.
     """
@@ -66,7 +66,7 @@ class _Place(Generic[C]):
         pool = self._pool()
         if pool is not None:
             # By its type: at the end of the process the module's names are gone.
-            pool._free_place(type(self)(self._pool))
+            pool._free_slot(type(self)(self._pool))
 
 
 class _Waiter(Sleeper, Generic[C]):
@@ -92,7 +92,7 @@ class Pool(Generic[C]):
         self._idle: deque[C] = deque()
         self._waiting: deque[_Waiter[C]] = deque()
         itself = ref(self)
-        self._free: deque[_Place[C]] = deque(_Place(itself) for _ in range(size))
+        self._free: deque[_Slot[C]] = deque(_Slot(itself) for _ in range(size))
 
     @property
     def busy(self) -> int:
@@ -105,7 +105,7 @@ class Pool(Generic[C]):
         """
         Return an open connection. It must come back by `release` or `discard`.
 
-        `PoolExhausted` if no place was free by the deadline, `NotWanted` if it was no longer wanted
+        `PoolExhausted` if no slot was free by the deadline, `NotWanted` if it was no longer wanted
         before one was.
         """
         connection = self._take_or_make() or self._wait(deadline, is_wanted)
@@ -154,8 +154,8 @@ class Pool(Generic[C]):
         Close a connection whose exchange was cut short: a late reply must meet no reader.
         """
         connection.close()
-        # Gives the place back, unless that was done before.
-        connection.place = None
+        # Gives the slot back, unless that was done before.
+        connection.slot = None
 
     def close(self) -> None:
         """
@@ -173,11 +173,11 @@ class Pool(Generic[C]):
         if idle is not None:
             return idle
         try:
-            place = self._free.pop()
+            slot = self._free.pop()
         except IndexError:
             return None
         connection = self._connect()
-        connection.place = place
+        connection.slot = slot
         return connection
 
     def _wait(self, deadline: Deadline, is_wanted: Callable[[], bool]) -> C:
@@ -228,8 +228,8 @@ class Pool(Generic[C]):
         if waiter is not None:
             waiter.wake()
 
-    def _free_place(self, place: _Place[C]) -> None:
-        self._free.append(place)
+    def _free_slot(self, slot: _Slot[C]) -> None:
+        self._free.append(slot)
         if self._waiting:
             self._wake_next()
 

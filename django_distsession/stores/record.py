@@ -18,7 +18,7 @@ class Record(NamedTuple):
     payload: the encoded state; empty for a tombstone.
     user: the id of the user who is logged in, as text.
     created_at, expires_at: seconds since the epoch.
-    held_until: where saves shortened the lifetime, until when a copy that some server slept with
+    retain_until: where saves shortened the lifetime, until when a copy that some server slept with
         may live. A store that forgets by itself holds this record as long.
 
     The rest is what a copy in a cache remembers of the durable store behind it.
@@ -36,20 +36,20 @@ class Record(NamedTuple):
     source_rev: str = ""
     validated_at: int = 0
     unsynced: bool = False
-    held_until: int = 0
+    retain_until: int = 0
 
     @property
-    def gone_by(self) -> int:
+    def retention_deadline(self) -> int:
         """
         When no copy of the session lives any more, whichever save wrote it.
         """
-        return max(self.expires_at, self.held_until)
+        return max(self.expires_at, self.retain_until)
 
-    def holding(self, until: int) -> Record:
+    def retained_until(self, until: int) -> Record:
         """
         Return this record, to be held at least until then.
         """
-        return self._replace(held_until=until) if until > self.gone_by else self
+        return self._replace(retain_until=until) if until > self.retention_deadline else self
 
     def is_live(self, now: float) -> bool:
         """

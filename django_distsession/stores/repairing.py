@@ -39,11 +39,11 @@ class Replicated(Protocol):
         how many there are. `StoreUnavailable` if the server does not tell.
         """
 
-    def repair(self, storage_id: str, stray: Any = None) -> Repair:
+    def repair(self, storage_id: str, misplaced: Any = None) -> Repair:
         """
         Bring the replicas together, as a read does, and tell what there was to do.
 
-        stray: a server that holds a copy; if it is no replica, its copy is taken into account.
+        misplaced: a server that holds a copy; if it is no replica, its copy is taken into account.
         """
 
 

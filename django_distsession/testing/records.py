@@ -54,11 +54,11 @@ def merge(storage_id: str, records: Sequence[Record]) -> Record:
     """
     words = set().union(*map(entries, records))
     latest = max(records, key=lambda record: record.version)
-    longest = max(record.gone_by for record in records)
+    longest = max(record.retention_deadline for record in records)
     for record in sorted(records, reverse=True):
         if entries(record) == words:
-            return record.holding(longest)
+            return record.retained_until(longest)
     payload = "\n".join(sorted(words)).encode()
     tag = urlsafe_b64encode(hashlib.blake2b(payload, digest_size=6).digest()).decode()
     version = Stamp(latest.version.generation, tag)
-    return latest._replace(version=version, payload=payload).holding(longest)
+    return latest._replace(version=version, payload=payload).retained_until(longest)

@@ -241,7 +241,7 @@ def test_killed_at_any_request_the_next_run_brings_the_same_end(
             raise Killed
         return request(*arguments, **options)
 
-    def start_anew() -> None:
+    def reset_after_fork() -> None:
         for name, document in database.designs().items():
             client.delete(f"_design/{name}", document["_rev"])
         client.put(release(1).document())
@@ -253,7 +253,7 @@ def test_killed_at_any_request_the_next_run_brings_the_same_end(
 
     kills = 0
     while True:
-        start_anew()
+        reset_after_fork()
         left = kills
         monkeypatch.setattr(client, "request", dying)
         try:

@@ -51,7 +51,7 @@ def test_a_record_is_garbage_from_the_second_on_in_which_it_expires(
 
 
 def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: Clock) -> None:
-    store.add(ID, record(NOW + 5).holding(NOW + 100))
+    store.add(ID, record(NOW + 5).retained_until(NOW + 100))
     clock.now = NOW + 99
     assert store.clear_expired().purged == 0
     clock.now = NOW + 100
@@ -59,7 +59,7 @@ def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: Clock)
 
 
 def test_a_tombstone_outlives_what_it_ended(store: MemoryStore, clock: Clock) -> None:
-    store.add(ID, record(NOW + 5).holding(NOW + 100))
+    store.add(ID, record(NOW + 5).retained_until(NOW + 100))
     store.end(ID, NOW + 10)
     # Nor does a second end make it shorter.
     store.end(ID, NOW + 20)
@@ -100,7 +100,7 @@ def test_a_token_of_what_is_forgotten_fits_nothing(store: MemoryStore) -> None:
 
 def test_a_forked_child_waits_for_no_thread_of_its_parent(store: MemoryStore) -> None:
     store._lock.acquire()
-    store.start_anew()
+    store.reset_after_fork()
     added = threading.Thread(target=store.add, args=(ID, record(NOW + 10)), daemon=True)
     added.start()
     added.join(10)

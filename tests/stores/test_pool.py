@@ -25,7 +25,7 @@ class FakeConnection:
     open_now: ClassVar[set[int]] = set()
     most_open: ClassVar[int] = 0
 
-    place: object = None
+    slot: object = None
 
     def __init__(self) -> None:
         self.is_fresh = False
@@ -55,7 +55,7 @@ def nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def waiting(pool: Pool[FakeConnection], threads: ThreadPoolExecutor) -> object:
     """
-    Return the future of somebody who waits for a place.
+    Return the future of somebody who waits for a slot.
     """
     future = threads.submit(pool.acquire, Deadline(NEVER))
     while not (pool._waiting or future.done()):

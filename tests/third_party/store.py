@@ -23,15 +23,15 @@ TIMEOUT = 5.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     storage_id TEXT PRIMARY KEY, token TEXT, generation INTEGER, tag TEXT, payload BLOB, user TEXT,
-    created_at INTEGER, updated_at INTEGER, expires_at INTEGER, held_until INTEGER, ended INTEGER
+    created_at INTEGER, updated_at INTEGER, expires_at INTEGER, retain_until INTEGER, ended INTEGER
 )
 """
 READ = """
-SELECT token, generation, tag, payload, user, created_at, expires_at, held_until, ended
+SELECT token, generation, tag, payload, user, created_at, expires_at, retain_until, ended
 FROM sessions WHERE storage_id = ?
 """
 WRITE = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-IS_GARBAGE = "max(expires_at, held_until) <= ?"
+IS_GARBAGE = "max(expires_at, retain_until) <= ?"
 OF_USER = """
 SELECT storage_id, created_at, updated_at, expires_at FROM sessions
 WHERE user = ? AND NOT ended AND expires_at > ? ORDER BY created_at
@@ -110,7 +110,7 @@ def _read(db: sqlite3.Connection, storage_id: str) -> Versioned | None:
     row = db.execute(READ, (storage_id,)).fetchone()
     if row is None:
         return None
-    token, generation, tag, payload, user, created_at, expires_at, held_until, ended = row
+    token, generation, tag, payload, user, created_at, expires_at, retain_until, ended = row
     record = Record(
         Stamp(generation, tag),
         expires_at,
@@ -118,7 +118,7 @@ def _read(db: sqlite3.Connection, storage_id: str) -> Versioned | None:
         payload,
         user,
         bool(ended),
-        held_until=held_until,
+        retain_until=retain_until,
     )
     return Versioned(record, token)
 
@@ -127,7 +127,7 @@ def _write(db: sqlite3.Connection, storage_id: str, record: Record) -> Token:
     token = secrets.token_hex(8)
     values = (
         *(storage_id, token, *record.version, record.payload, record.user, record.created_at),
-        *(int(time.time()), record.expires_at, record.held_until, record.ended),
+        *(int(time.time()), record.expires_at, record.retain_until, record.ended),
     )
     db.execute(WRITE, values)
     return token

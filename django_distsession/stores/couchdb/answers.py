@@ -3,7 +3,7 @@ What CouchDB answers, looked at before anybody believes it.
 
 Something in between may answer in CouchDB's place, or mix answers up. Taken for a document, such an
 answer would end a session or hand somebody another one's. All raise `AnswerMismatch`, or what
-`errors.translated` takes for something else than CouchDB's JSON.
+`errors.map_errors` takes for something else than CouchDB's JSON.
 """
 
 from __future__ import annotations

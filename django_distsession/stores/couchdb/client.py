@@ -36,7 +36,7 @@ from .errors import (
     RequestRefused,
     RevisionConflict,
     RightMissing,
-    translated,
+    map_errors,
 )
 from .views import ViewReader
 
@@ -63,12 +63,12 @@ T = TypeVar("T")
 class Stored(NamedTuple):
     """
     rev: the revision that a write made.
-    certain: whether a quorum of the cluster took it (201); if not (202), it may be one branch of
-        several.
+    quorum_reached: whether a quorum of the cluster took it (201); if not (202), it may be one
+        branch of several.
     """
 
     rev: str
-    certain: bool
+    quorum_reached: bool
 
 
 class Client(ViewReader):
@@ -81,7 +81,7 @@ class Client(ViewReader):
         """
         Return a document.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             return document_of(
                 self.request("GET", _escape(doc_id), query=query, deadline=deadline), doc_id
             )
@@ -92,7 +92,7 @@ class Client(ViewReader):
         """
         Return a document, or None if its winning revision is still `rev`.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             reply = self.request(
                 "GET",
                 _escape(doc_id),
@@ -110,7 +110,7 @@ class Client(ViewReader):
         They are named in a URL, which may be only so long: so a portion at a time.
         """
         for portion in portions(revs, REVS_IN_URL):
-            with translated(self.place):
+            with map_errors(self.place):
                 query = {"open_revs": json.dumps(portion)}
                 reply = self.request("GET", _escape(doc_id), query=query, deadline=deadline)
                 found = leaves_of(reply, doc_id, portion)
@@ -120,7 +120,7 @@ class Client(ViewReader):
         """
         Store a document by the revision under `_rev`, or as a new one.
         """
-        with translated(self.place, document, may_conflict=True):
+        with map_errors(self.place, document, may_conflict=True):
             path = _escape(document["_id"])
             reply = self.request("PUT", path, body=document, deadline=deadline)
             return Stored(rev_of(reply, document["_id"]), reply.status_code != 202)
@@ -129,7 +129,7 @@ class Client(ViewReader):
         """
         Remove revisions for good. Returns those that were removed.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             reply = self.request("POST", "_purge", body=revisions, patient=True)
             return dict(object_of(reply)["purged"])
 
@@ -150,7 +150,7 @@ class Client(ViewReader):
         body: dict[str, Any] = {"docs": documents}
         if not new_edits:
             body["new_edits"] = False
-        with translated(self.place):
+        with map_errors(self.place):
             return list_of(
                 self.request("POST", "_bulk_docs", body=body, deadline=deadline, patient=patient)
             )
@@ -159,7 +159,7 @@ class Client(ViewReader):
         """
         Delete a document by its revision.
         """
-        with translated(self.place, may_conflict=True):
+        with map_errors(self.place, may_conflict=True):
             self.request("DELETE", _escape(doc_id), query={"rev": rev})
 
     def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
@@ -167,7 +167,7 @@ class Client(ViewReader):
         Copy one revision of a document to another id, over the revision `over`, if there is one.
         """
         destination = _escape(to) + (f"?rev={over}" if over else "")
-        with translated(self.place, may_conflict=True):
+        with map_errors(self.place, may_conflict=True):
             self.request(
                 "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
             )
@@ -177,14 +177,14 @@ class Client(ViewReader):
         Return all design documents.
         """
         query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
-        with translated(self.place):
+        with map_errors(self.place):
             return documents_of(self.request("GET", "_all_docs", query=query))
 
     def active_tasks(self) -> list[dict[str, Any]]:
         """
         Return what the server is doing in the background, for all databases.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             root = self._server.root or ""
             return list_of(self.request("GET", "_active_tasks", root=root))
 
@@ -192,7 +192,7 @@ class Client(ViewReader):
         """
         Return the counts and sizes of the database.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             return object_of(self.request("GET", None))
 
     def is_welcome(self, deadline: Deadline | None = None) -> bool:
@@ -202,7 +202,7 @@ class Client(ViewReader):
         True if it says neither that nor anything else that only a wrong address would.
         """
         try:
-            with translated(self.place):
+            with map_errors(self.place):
                 root = self._server.root or ""
                 said = object_of(self.request("GET", None, root=root, deadline=deadline))
         except (DatabaseMissing, DocumentMissing):
@@ -216,7 +216,7 @@ class Client(ViewReader):
         """
         Create the database. False if it is there already.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             try:
                 self.request("PUT", None)
             except PreconditionFailedError:
@@ -227,14 +227,14 @@ class Client(ViewReader):
         """
         Return who may use the database.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             return object_of(self.request("GET", "_security"))
 
     def put_security(self, security: dict[str, Any]) -> None:
         """
         Say who may use the database: the whole object, since CouchDB knows no change of a part.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             self.request("PUT", "_security", body=security)
 
 

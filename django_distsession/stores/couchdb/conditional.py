@@ -64,7 +64,7 @@ class ConditionalReads:
         Return what a conditional read compares with; None if it is not time for one.
         """
         known = self.recent.get(storage_id)
-        if known is None or self._clock() - known.checked_at > CHECK_AFTER:
+        if known is None or self._clock() - known.validated_at > CHECK_AFTER:
             return None
         return known
 
@@ -84,7 +84,7 @@ class ConditionalReads:
         if before is None or found.record.ended:
             self.recent.forget(storage_id)
         else:
-            self.recent.put(storage_id, Known(found, before.checked_at))
+            self.recent.put(storage_id, Known(found, before.validated_at))
 
 
 def outrank(client: Client, storage_id: str, tombstone: Record, deadline: Deadline) -> None:

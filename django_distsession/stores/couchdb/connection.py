@@ -83,7 +83,7 @@ class Connection:
     """
 
     # Kept for the pool.
-    place: object = None
+    slot: object = None
 
     # An interrupted constructor leaves these.
     _http: Any = None

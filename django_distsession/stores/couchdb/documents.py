@@ -42,8 +42,8 @@ def to_document(
     }
     if rev:
         document["_rev"] = rev
-    if record.held_until:
-        document["held_until"] = record.held_until
+    if record.retain_until:
+        document["retain_until"] = record.retain_until
     if record.ended:
         document["data"] = None
     elif as_json:
@@ -70,7 +70,7 @@ def to_record(document: dict[str, Any], *, as_json: bool) -> Record:
             b"" if ended else _payload(document, as_json),
             user,
             ended,
-            held_until=whole(document.get("held_until", 0)),
+            retain_until=whole(document.get("retain_until", 0)),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ForeignDocument from error

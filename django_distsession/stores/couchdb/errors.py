@@ -100,7 +100,7 @@ class RightMissing(StoreMisconfigured):
 
 
 @contextmanager
-def translated(place: str, document: Any = None, *, may_conflict: bool = False) -> Iterator[None]:
+def map_errors(place: str, document: Any = None, *, may_conflict: bool = False) -> Iterator[None]:
     """
     Turn whatever comes of one request into an error of ours, none of which tells a password, a
     session's contents or its id.

@@ -64,9 +64,9 @@ class Node:
         self._by_cookie = by_cookie
         self._tls = tls
         self._clock = clock
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget all connections, and how the node was doing.
         """

@@ -17,11 +17,11 @@ OVERHEAD = 1000
 
 class Known(NamedTuple):
     """
-    found: a record and its token, one revision. checked_at: when all branches were last looked at.
+    found: a record and its token, one revision. validated_at: when all branches were last read.
     """
 
     found: Versioned
-    checked_at: float
+    validated_at: float
 
 
 class Recent:
@@ -33,9 +33,9 @@ class Recent:
     def __init__(self, entries: int, size: int) -> None:
         self._entries = entries
         self._size = size
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Remember nothing: another thread may have been changing it when the process forked.
         """

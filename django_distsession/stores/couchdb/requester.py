@@ -65,9 +65,9 @@ class Requester:
                 node.probed = f"/{quoted}/{PROBE}"
         else:
             self.place = str(self._database.url)
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Let no login that another process is making be waited for.
         """

@@ -28,9 +28,9 @@ from .client import (
     DocumentMissing,
     RevisionConflict,
 )
-from .collection import Collection
 from .conditional import ConditionalReads, outrank
 from .ending import end
+from .garbage_collector import GarbageCollector
 from .reporting import Reporter
 from .setup import COMMAND, URL, SetUp, check_address
 
@@ -157,7 +157,7 @@ class CouchDBStore(DurableStore):
         Purge what expired, or delete it where purging is not possible; merge what diverged.
         """
         before = int(self._clock()) - self._grace
-        collection = Collection(
+        collection = GarbageCollector(
             self._set_up.admin,
             before,
             options or GCOptions(),
@@ -235,7 +235,7 @@ class CouchDBStore(DurableStore):
             stored = self._ready(lambda deadline: self._client.put(document, deadline), deadline)
         except RevisionConflict:
             return self._confirm(storage_id, record, deadline)
-        if not stored.certain:
+        if not stored.quorum_reached:
             return self._confirm(storage_id, record, deadline, written=True)
         if losers:
             try_to_remove_branches(self._client, storage_id, losers, deadline)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..deadline import Deadline
 from .answers import count_of, groups_of, object_of, rows_of
-from .errors import DesignMissing, DesignReplaced, DocumentMissing, translated
+from .errors import DesignMissing, DesignReplaced, DocumentMissing, map_errors
 from .requester import Requester
 
 VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
@@ -56,7 +56,7 @@ class ViewReader(Requester):
         path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
         for left in reversed(range(MAX_TRIES)):
             try:
-                with translated(self.place):
+                with map_errors(self.place):
                     reply = self.request(
                         "GET", path, query=encoded, deadline=deadline, patient=True
                     )
@@ -80,7 +80,7 @@ class ViewReader(Requester):
         Return the state of a design document's index.
         """
         try:
-            with translated(self.place):
+            with map_errors(self.place):
                 return object_of(self.request("GET", f"_design/{quote(design, safe='')}/_info"))
         except DocumentMissing as error:
             raise DesignMissing(f"{design}: {error}") from error
@@ -89,5 +89,5 @@ class ViewReader(Requester):
         """
         Remove the indexes that no design document has any longer.
         """
-        with translated(self.place):
+        with map_errors(self.place):
             self.request("POST", "_view_cleanup", body={}, patient=True)

@@ -39,9 +39,9 @@ class Handoff:
         self._cache = cache
         self._missed = missed
         self._bring = bring
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget the thread: in a forked child there is none.
         """

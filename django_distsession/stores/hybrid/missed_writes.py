@@ -66,7 +66,7 @@ class MissedWrites:
         """
         return self._missed.get(storage_id)
 
-    def settled(self, storage_id: str, miss: Miss | None) -> None:
+    def delivered(self, storage_id: str, miss: Miss | None) -> None:
         """
         Forget it: after it had been missed, both stores were brought to one state.
         """

@@ -44,9 +44,9 @@ class Reconciler:
         self._freshness = freshness
         self._missed = freshness.missed
         self.synced = 0
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Make a lock that no other thread holds.
         """
@@ -74,7 +74,7 @@ class Reconciler:
                 if cached is None:
                     return own
             else:
-                self._missed.settled(storage_id, asked.miss)
+                self._missed.delivered(storage_id, asked.miss)
                 return Tokens(durable.token, taken)
         except StoreUnavailable as error:
             self._note_miss(storage_id, token, error)
@@ -114,9 +114,9 @@ class Reconciler:
             except _NoneReadable:
                 # No session for this process, but maybe for one that knows a newer key.
                 return from_durable(durable) or (cached and from_cache(cached))
-            if cached is not None and self._is_settled(storage_id, agreed, cached.record, asked):
+            if cached is not None and self._is_reconciled(storage_id, agreed, cached.record, asked):
                 # Confirmed by another request while this one was under way.
-                self._missed.settled(storage_id, asked.miss)
+                self._missed.delivered(storage_id, asked.miss)
                 return from_cache(cached)
             if attempt and deadline.left <= 0:
                 break
@@ -153,7 +153,7 @@ class Reconciler:
         except StoreUnavailable as error:
             self._note_miss(storage_id, None, error)
         else:
-            self._missed.settled(storage_id, asked.miss)
+            self._missed.delivered(storage_id, asked.miss)
 
     def end_durably(self, storage_id: str, expires_at: int, token: Token) -> None:
         """
@@ -204,7 +204,7 @@ class Reconciler:
             raise _NoneReadable
         return merged
 
-    def _is_settled(
+    def _is_reconciled(
         self, storage_id: str, agreed: Record | None, cached: Record, asked: Asked
     ) -> bool:
         """
@@ -244,7 +244,7 @@ class Reconciler:
             else:
                 copy = told.record._replace(source_rev=told.token, validated_at=asked.at)
                 token = self._put_or_invalidate(storage_id, copy, cached)
-            self._missed.settled(storage_id, asked.miss)
+            self._missed.delivered(storage_id, asked.miss)
         except StoreUnavailable as error:
             self._note_miss(storage_id, cached and cached.token, error)
         if cached is not None and cached.record.unsynced:
@@ -270,7 +270,7 @@ class Reconciler:
             if cached.record.ended and not cached.record.unsynced:
                 return
             # Where copies of it still are, they live no longer than that.
-            expires_at = max(expires_at, cached.record.gone_by)
+            expires_at = max(expires_at, cached.record.retention_deadline)
         self._cache.put_tombstone(storage_id, Record.tombstone(expires_at))
 
     def _note_miss(self, storage_id: str, token: Token, error: StoreUnavailable) -> None:

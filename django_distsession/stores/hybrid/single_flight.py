@@ -123,9 +123,9 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget all reads: the threads that would end them may be in another process.
         """

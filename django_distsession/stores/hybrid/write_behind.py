@@ -25,9 +25,9 @@ class WriteBehind:
         self._cache = cache
         self.allowed = allowed
         self.taken = 0
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Make a lock that no other thread holds.
         """

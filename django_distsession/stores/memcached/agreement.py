@@ -33,7 +33,7 @@ class Held(NamedTuple):
         return (
             self.record is None
             or not _are_same(self.record, agreed)
-            or self.record.held_until < agreed.held_until
+            or self.record.retain_until < agreed.retain_until
         )
 
 
@@ -46,19 +46,19 @@ def agree(storage_id: str, held: Sequence[Held], merge: Merge) -> Record | None:
         return None
     first = records[0]
     if all(_are_same(first, record) for record in records[1:]):
-        return max(records, key=lambda record: (record.held_until, -record.expires_at))
+        return max(records, key=lambda record: (record.retain_until, -record.expires_at))
     # Until when a copy that some other server slept with may live.
-    longest = max(record.gone_by for record in records)
+    longest = max(record.retention_deadline for record in records)
     ended = [record for record in records if record.ended]
     if ended:
-        return max(ended, key=lambda record: record.expires_at).holding(longest)
+        return max(ended, key=lambda record: record.expires_at).retained_until(longest)
     merged = merge(storage_id, records)
     if merged is None:
         return None
     same = [record for record in records if record.version == merged.version]
     if same and all(record.payload == same[0].payload for record in same):
         # One copy had it all: its very bytes are kept, and its holders need no write.
-        return min(same, key=lambda record: record.expires_at).holding(longest)
+        return min(same, key=lambda record: record.expires_at).retained_until(longest)
     return merged._replace(
         expires_at=merged.expires_at + max(copy.skew for copy in held),
         # Whether the store behind this one knows all of it, nobody has checked yet.

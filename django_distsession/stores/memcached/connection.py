@@ -45,7 +45,7 @@ MARKS = (b" X", b" W", b" Z")
 NOT_OURS = "The reply belongs to another request."
 
 
-class Refused(MemcacheError):  # type: ignore[misc]
+class ServerError(MemcacheError):  # type: ignore[misc]
     """
     The server works, but cannot do what it was asked: for want of memory, most likely.
     """
@@ -72,7 +72,7 @@ class Connection(Client):  # type: ignore[misc]
 
     # For one that was interrupted before it was made.
     sock: Any = None
-    place: object = None
+    slot: object = None
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class Connection(Client):  # type: ignore[misc]
         if bare.endswith(self._ending):
             return bare
         if line.startswith(b"SERVER_ERROR"):
-            raise Refused(line.decode("ascii", "replace"))
+            raise ServerError(line.decode("ascii", "replace"))
         self._raise_errors(line, b"meta")
         raise MemcacheUnknownError(NOT_OURS)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ...exceptions import RecordTooLarge
 from ..deadline import Deadline
-from .connection import FAILURES, Connection, Refused
+from .connection import FAILURES, Connection, ServerError
 from .node import Node
 from .protocol import ITEM_OVERHEAD, REFUSED, Reply
 
@@ -77,7 +77,7 @@ def exchange(
                 if is_late or given - left > GRACE:
                     connection.set_deadline(deadline if left > GRACE else Deadline(GRACE))
                 replies[position] = connection.receive()
-            except Refused as error:
+            except ServerError as error:
                 replies[position] = Reply(REFUSED)
                 node.refused(busy.pop(position), error)
             except FAILURES as error:
@@ -99,10 +99,12 @@ def _check_size(
     # Without the line's end.
     size = len(body) - 2
     needed = size + len(key) + ITEM_OVERHEAD
-    too_small = [place for place, connection in busy.items() if connection.item_limit < needed]
+    too_small = [
+        position for position, connection in busy.items() if connection.item_limit < needed
+    ]
     if too_small:
         limit, name = busy[too_small[0]].item_limit, commands[too_small[0]][0].name
         # Nothing was sent yet, so all connections are as good as before.
-        for place in tuple(busy):
-            commands[place][0].release(busy.pop(place))
+        for position in tuple(busy):
+            commands[position][0].release(busy.pop(position))
         raise RecordTooLarge(size, limit, f"memcached at {name}")

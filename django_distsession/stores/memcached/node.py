@@ -66,9 +66,9 @@ class Node:
         self._connect = connect
         self._pool_size = pool_size
         self._retry_after = retry_after
-        forking.begin(self)
+        forking.register(self)
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget all connections, and how the server was doing.
         """

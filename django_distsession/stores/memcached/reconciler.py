@@ -15,8 +15,8 @@ from ..record import Record
 from . import wire
 from .agreement import Held, agree
 from .node import Node
-from .place import ALWAYS, Place, answers, condition, filled_in, is_done
 from .protocol import REFUSED, Reply
+from .replica_set import ALWAYS, ReplicaSet, answers, condition, filled_in, is_done
 
 # Between two readings of copies that keep changing, in seconds: longer from one to the next.
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
@@ -56,40 +56,40 @@ class Reconciler:
         self._confirms_misses = confirms_misses
         self._clock = clock
 
-    def settle(
+    def reconcile(
         self,
-        place: Place,
+        replica_set: ReplicaSet,
         deadline: Deadline,
         *,
         extra: Sequence[Node] = (),
         replies: Sequence[Reply | None] | None = None,
-        insists: bool = False,
+        ask_all: bool = False,
     ) -> tuple[Versioned | None, int]:
         """
         Return what the replicas hold, once they hold the same, and how many were written to.
 
         extra: other servers whose copies are read too. replies: what they just answered.
-        insists: whether to ask replicas that are believed down in any case. Else that is done where
+        ask_all: whether to ask replicas that are believed down in any case. Else that is done where
         too few of the others answer, or none of them holds the session.
         """
         written, attempt = 0, 0
         # In the order of the settings, lest two threads wait for each other's connections.
-        nodes = [node for node in self._nodes if node in place.replicas or node in extra]
+        nodes = [node for node in self._nodes if node in replica_set.replicas or node in extra]
         while True:
             if attempt or replies is None:
-                replies = place.ask(deadline, nodes)
+                replies = replica_set.ask(deadline, nodes)
             replies = answers(replies)
-            held = self._read(place, nodes, replies)
-            if insists or self._is_in_doubt(place, held):
-                replies = self._ask_the_rest(place, nodes, replies, deadline)
-                held = self._read(place, nodes, replies)
-            reached = [copy for copy in held if copy.node in place.replicas]
+            held = self._read(replica_set, nodes, replies)
+            if ask_all or self._is_in_doubt(replica_set, held):
+                replies = self._ask_the_rest(replica_set, nodes, replies, deadline)
+                held = self._read(replica_set, nodes, replies)
+            reached = [copy for copy in held if copy.node in replica_set.replicas]
             if len(reached) < self._quorum:
-                raise place.unavailable(len(reached), self._quorum)
-            agreed = agree(place.storage_id, held, self._merge)
+                raise replica_set.unavailable(len(reached), self._quorum)
+            agreed = agree(replica_set.storage_id, held, self._merge)
             if agreed is None:
-                if insists or self._confirms_misses:
-                    self._check_miss(place, reached)
+                if ask_all or self._confirms_misses:
+                    self._check_miss(replica_set, reached)
                 return None, written
             tokens = Tokens(agreed)
             for copy in reached:
@@ -99,7 +99,7 @@ class Reconciler:
             if not differing:
                 return Versioned(agreed, tokens), written
             try:
-                repaired = self._repair(place, agreed, differing, tokens, held, deadline)
+                repaired = self._repair(replica_set, agreed, differing, tokens, held, deadline)
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
@@ -113,23 +113,23 @@ class Reconciler:
             time.sleep(pause)
 
     def _read(
-        self, place: Place, nodes: Sequence[Node], replies: Sequence[Reply | None]
+        self, replica_set: ReplicaSet, nodes: Sequence[Node], replies: Sequence[Reply | None]
     ) -> list[Held]:
         now = self._clock()
         return [
-            place.read(node, reply, now)
+            replica_set.read(node, reply, now)
             for node, reply in zip(nodes, replies, strict=True)
             if reply is not None
         ]
 
-    def _is_in_doubt(self, place: Place, held: Sequence[Held]) -> bool:
+    def _is_in_doubt(self, replica_set: ReplicaSet, held: Sequence[Held]) -> bool:
         if all(copy.record is None for copy in held):
             return self._confirms_misses or not held
-        return sum(copy.node in place.replicas for copy in held) < self._quorum
+        return sum(copy.node in replica_set.replicas for copy in held) < self._quorum
 
     def _ask_the_rest(
         self,
-        place: Place,
+        replica_set: ReplicaSet,
         nodes: Sequence[Node],
         replies: Sequence[Reply | None],
         deadline: Deadline,
@@ -140,17 +140,17 @@ class Reconciler:
         # Before any connection is taken, which others could use meanwhile.
         for node in rest:
             node.await_answer(deadline)
-        late = place.ask(deadline, rest, Node.is_worth_a_write)
+        late = replica_set.ask(deadline, rest, Node.is_worth_a_write)
         return filled_in(replies, answers(late))
 
-    def _check_miss(self, place: Place, reached: Sequence[Held]) -> None:
-        silent = place.silent({copy.node for copy in reached})
+    def _check_miss(self, replica_set: ReplicaSet, reached: Sequence[Held]) -> None:
+        silent = replica_set.silent({copy.node for copy in reached})
         if silent:
-            raise place.unknown(silent)
+            raise replica_set.unknown(silent)
 
     def _repair(
         self,
-        place: Place,
+        replica_set: ReplicaSet,
         agreed: Record,
         differing: Sequence[Held],
         tokens: Tokens,
@@ -175,7 +175,7 @@ class Reconciler:
         conditions = [
             (copy.node, ALWAYS if agreed.ended else condition(copy.cas)) for copy in differing
         ]
-        replies = place.write(agreed, conditions, ttl, deadline, repair=True)
+        replies = replica_set.write(agreed, conditions, ttl, deadline, repair=True)
         written, changed = 0, False
         for copy, reply in zip(differing, replies, strict=True):
             if reply is None or reply.status == REFUSED:
@@ -188,5 +188,5 @@ class Reconciler:
         if changed:
             return None
         if len(tokens) < self._quorum:
-            raise place.unavailable(len(tokens), self._quorum)
+            raise replica_set.unavailable(len(tokens), self._quorum)
         return written

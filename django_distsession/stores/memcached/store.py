@@ -27,14 +27,23 @@ from . import wire
 from .connection import Connection
 from .listing import Listing
 from .node import Node
-from .place import ALWAYS, IF_ABSENT, Place, answers, are_alike, condition, filled_in, is_done
 from .placement import Placement
 from .protocol import REFUSED, Reply, parse_server
 from .reconciler import Reconciler, Tokens
+from .replica_set import (
+    ALWAYS,
+    IF_ABSENT,
+    ReplicaSet,
+    answers,
+    are_alike,
+    condition,
+    filled_in,
+    is_done,
+)
 
 # Of how many sessions a store remembers where they live: a request that loads and saves its
 # session asks for that twice.
-PLACES = 1024
+REPLICA_SETS = 1024
 
 
 class MemcachedStore(CacheStore):
@@ -69,7 +78,7 @@ class MemcachedStore(CacheStore):
         self._timeout = timeout
         self._clock = clock
         self._placement = Placement(servers, replicas)
-        self._place = lru_cache(PLACES)(self._find_place)
+        self._replica_set = lru_cache(REPLICA_SETS)(self._find_replica_set)
         self.nodes = [
             Node(
                 server,
@@ -97,17 +106,17 @@ class MemcachedStore(CacheStore):
 
         So what one reader saw, no later reader misses.
         """
-        place, deadline = self._place(storage_id), Deadline(self._timeout)
-        replies = place.ask(deadline)
+        replica_set, deadline = self._replica_set(storage_id), Deadline(self._timeout)
+        replies = replica_set.ask(deadline)
         if not are_alike(replies):
-            return self._reconciler.settle(place, deadline, replies=replies)[0]
+            return self._reconciler.reconcile(replica_set, deadline, replies=replies)[0]
         # As they nearly always are. The least time left counts: after SIGCONT a clock lags.
         reply = min(replies, key=attrgetter("ttl"))
-        held = place.read(place.replicas[0], reply, self._clock())
+        held = replica_set.read(replica_set.replicas[0], reply, self._clock())
         if held.record is None:
             return None
         tokens = Tokens(held.record)
-        for node, reply in zip(place.replicas, replies, strict=True):
+        for node, reply in zip(replica_set.replicas, replies, strict=True):
             tokens[node] = reply.cas
         return Versioned(held.record, tokens)
 
@@ -115,12 +124,12 @@ class MemcachedStore(CacheStore):
         """
         Read again, those replicas too that are left out at present.
         """
-        place = self._place(storage_id)
-        found, _ = self._reconciler.settle(place, Deadline(self._timeout), insists=True)
+        replica_set = self._replica_set(storage_id)
+        found, _ = self._reconciler.reconcile(replica_set, Deadline(self._timeout), ask_all=True)
         if found is not None and found.record.version.generation < at_least:
-            silent = place.silent(found.token)
+            silent = replica_set.silent(found.token)
             if silent:
-                raise place.unknown(silent)
+                raise replica_set.unknown(silent)
         return found
 
     def add(self, storage_id: str, record: Record) -> Token:
@@ -136,13 +145,13 @@ class MemcachedStore(CacheStore):
         return self._write(storage_id, record, token)
 
     def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
-        place, deadline = self._place(storage_id), Deadline(self._timeout)
-        conditions = [(node, condition(tokens.get(node))) for node in place.replicas]
+        replica_set, deadline = self._replica_set(storage_id), Deadline(self._timeout)
+        conditions = [(node, condition(tokens.get(node))) for node in replica_set.replicas]
         ttl = wire.ttl(record, self._clock())
-        replies = self._insist(place, record, conditions, ttl, deadline)
+        replies = self._insist(replica_set, record, conditions, ttl, deadline)
         taken = Tokens(record)
         is_refused = False
-        for node, reply in zip(place.replicas, replies, strict=True):
+        for node, reply in zip(replica_set.replicas, replies, strict=True):
             if reply is None or reply.status == REFUSED:
                 continue
             if is_done(reply):
@@ -150,15 +159,15 @@ class MemcachedStore(CacheStore):
             else:
                 is_refused = True
         if is_refused:
-            return self._after_conflict(place, record, taken, deadline)
+            return self._after_conflict(replica_set, record, taken, deadline)
         if len(taken) < self._quorum:
-            self._put_back(place, replies, tokens, deadline)
-            raise place.unavailable(len(taken), self._quorum)
+            self._put_back(replica_set, replies, tokens, deadline)
+            raise replica_set.unavailable(len(taken), self._quorum)
         return taken
 
     def _insist(
         self,
-        place: Place,
+        replica_set: ReplicaSet,
         record: Record,
         conditions: Sequence[tuple[Node, bytes]],
         ttl: int,
@@ -167,17 +176,21 @@ class MemcachedStore(CacheStore):
         """
         Write, and where too few servers took it, ask those that did not answer once more.
         """
-        replies = place.write(record, conditions, ttl, deadline)
+        replies = replica_set.write(record, conditions, ttl, deadline)
         rest = [one for one, reply in zip(conditions, replies, strict=True) if reply is None]
         if not rest or len(conditions) - len(rest) >= self._quorum:
             return replies
         for node, _ in rest:
             node.await_answer(deadline)
-        late = place.write(record, rest, ttl, deadline)
+        late = replica_set.write(record, rest, ttl, deadline)
         return filled_in(replies, late)
 
     def _put_back(
-        self, place: Place, replies: Sequence[Reply | None], tokens: Tokens, deadline: Deadline
+        self,
+        replica_set: ReplicaSet,
+        replies: Sequence[Reply | None],
+        tokens: Tokens,
+        deadline: Deadline,
     ) -> None:
         """
         Give the record that was read back to servers without memory for the one that was to follow
@@ -187,12 +200,12 @@ class MemcachedStore(CacheStore):
             return
         emptied = [
             (node, IF_ABSENT)
-            for node, reply in zip(place.replicas, replies, strict=True)
+            for node, reply in zip(replica_set.replicas, replies, strict=True)
             if reply is not None and reply.status == REFUSED and node in tokens
         ]
         if emptied:
             ttl = wire.ttl(tokens.record, self._clock())
-            place.write(tokens.record, emptied, ttl, deadline, repair=True)
+            replica_set.write(tokens.record, emptied, ttl, deadline, repair=True)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
         """
@@ -204,19 +217,19 @@ class MemcachedStore(CacheStore):
         """
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
-        place = self._place(storage_id)
-        conditions = [(node, ALWAYS) for node in place.replicas]
+        replica_set = self._replica_set(storage_id)
+        conditions = [(node, ALWAYS) for node in replica_set.replicas]
         ttl = wire.ttl(tombstone, self._clock())
-        replies = self._insist(place, tombstone, conditions, ttl, Deadline(self._timeout))
+        replies = self._insist(replica_set, tombstone, conditions, ttl, Deadline(self._timeout))
         taken = sum(map(is_done, replies))
         if taken < self._quorum:
-            raise place.unavailable(taken, self._quorum)
+            raise replica_set.unavailable(taken, self._quorum)
 
     def invalidate(self, storage_id: str, token: Token) -> None:
         """
         Delete the session on the replicas that it was read from.
         """
-        replies = self._place(storage_id).delete(token, Deadline(self._timeout))
+        replies = self._replica_set(storage_id).delete(token, Deadline(self._timeout))
         if any(reply is not None and reply.status == b"EX" for reply in replies):
             raise Conflict(self.get(storage_id))
 
@@ -224,7 +237,7 @@ class MemcachedStore(CacheStore):
         """
         Tell since when at least a quorum of the replicas has answered.
         """
-        times = [node.up_since() for node in self._place(storage_id).replicas]
+        times = [node.up_since() for node in self._replica_set(storage_id).replicas]
         return sorted(times)[self._quorum - 1]
 
     def on_recovery(self, listener: Callable[[], object]) -> None:
@@ -234,17 +247,19 @@ class MemcachedStore(CacheStore):
         for node in self.nodes:
             node.listeners.append(listener)
 
-    def repair(self, storage_id: str, stray: Node | None = None) -> Repair:
+    def repair(self, storage_id: str, misplaced: Node | None = None) -> Repair:
         """
         Bring the replicas together, as a read does, and tell what there was to do.
 
-        stray: a server that holds a copy; if it is no replica, its copy is taken into account.
+        misplaced: a server that holds a copy; if it is no replica, its copy is taken into account.
         """
-        place = self._place(storage_id)
-        extra = [] if stray is None or stray in place.replicas else [stray]
-        found, written = self._reconciler.settle(place, Deadline(self._timeout), extra=extra)
+        replica_set = self._replica_set(storage_id)
+        extra = [] if misplaced is None or misplaced in replica_set.replicas else [misplaced]
+        found, written = self._reconciler.reconcile(
+            replica_set, Deadline(self._timeout), extra=extra
+        )
         reached = 0 if found is None else len(found.token)
-        return Repair(found is not None, written, len(place.replicas) - reached)
+        return Repair(found is not None, written, len(replica_set.replicas) - reached)
 
     def list_ids(self, node: Node) -> Listing:
         """
@@ -256,11 +271,12 @@ class MemcachedStore(CacheStore):
         """
         Tell what every configured server holds.
         """
-        place = self._place(storage_id)
+        replica_set = self._replica_set(storage_id)
         deadline, now = Deadline(self._timeout), self._clock()
-        replies = answers(place.ask(deadline, self.nodes, Node.is_worth_a_write))
+        replies = answers(replica_set.ask(deadline, self.nodes, Node.is_worth_a_write))
         return [
-            place.copy(node, reply, now) for node, reply in zip(self.nodes, replies, strict=True)
+            replica_set.copy(node, reply, now)
+            for node, reply in zip(self.nodes, replies, strict=True)
         ]
 
     def status(self) -> list[dict[str, Any]]:
@@ -276,19 +292,19 @@ class MemcachedStore(CacheStore):
         for node in self.nodes:
             node.close()
 
-    def _find_place(self, storage_id: str) -> Place:
+    def _find_replica_set(self, storage_id: str) -> ReplicaSet:
         replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
-        return Place(replicas, self._prefix + storage_id.encode(), storage_id)
+        return ReplicaSet(replicas, self._prefix + storage_id.encode(), storage_id)
 
     def _after_conflict(
-        self, place: Place, record: Record, taken: Tokens, deadline: Deadline
+        self, replica_set: ReplicaSet, record: Record, taken: Tokens, deadline: Deadline
     ) -> Tokens:
         """
         Return the tokens if what the replicas hold is the record, which some took; else `Conflict`.
         """
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
-        found, _ = self._reconciler.settle(place, deadline)
+        found, _ = self._reconciler.reconcile(replica_set, deadline)
         if found is None:
             raise Conflict(None)
         tokens: Tokens = found.token

@@ -1,7 +1,7 @@
 """
 A record as the bytes of a memcached value, and back.
 
-Layout: magic and format version, flags, generation, tag, expires_at, held_until, created_at,
+Layout: magic and format version, flags, generation, tag, expires_at, retain_until, created_at,
 validated_at, the first bytes of the storage id's hash, the length of source_rev, source_rev, the
 payload.
 """
@@ -19,7 +19,7 @@ FORMAT = 1
 ENDED = 1
 UNSYNCED = 2
 
-# magic, format, flags, generation, tag, expires_at, held_until, created_at, validated_at, id,
+# magic, format, flags, generation, tag, expires_at, retain_until, created_at, validated_at, id,
 # length of source_rev
 HEADER = struct.Struct(f"!2sBBQ{TAG_SIZE}sQQQQ8sB")
 LONGEST_SOURCE_REV = 255
@@ -66,7 +66,7 @@ def pack(of: bytes, record: Record) -> bytes:
     if len(source_rev) > LONGEST_SOURCE_REV:
         # No revision of a CouchDB's own making. Who saves reads there what to replace.
         source_rev = b""
-    times = [record.expires_at, record.held_until, record.created_at, record.validated_at]
+    times = [record.expires_at, record.retain_until, record.created_at, record.validated_at]
     if min(times) < 0 or max(times) > LATEST_TIME:
         # Whatever a damaged record says fits.
         times = [min(max(time, 0), LATEST_TIME) for time in times]
@@ -90,14 +90,24 @@ def unpack(of: bytes, value: bytes) -> Record:
         fields = HEADER.unpack_from(value)
     except struct.error:
         raise ForeignValue from None
-    _, _, flags, generation, tag, expires_at, held_until, created_at, validated_at, owner, size = (
-        fields
-    )
+    (
+        _,
+        _,
+        flags,
+        generation,
+        tag,
+        expires_at,
+        retain_until,
+        created_at,
+        validated_at,
+        owner,
+        size,
+    ) = fields
     end = HEADER.size + size
     if (
         owner != of
         or len(value) < end
-        or max(expires_at, held_until, created_at, validated_at) > LATEST_TIME
+        or max(expires_at, retain_until, created_at, validated_at) > LATEST_TIME
     ):
         raise ForeignValue
     try:
@@ -115,7 +125,7 @@ def unpack(of: bytes, value: bytes) -> Record:
         source_rev,
         validated_at,
         bool(flags & UNSYNCED),
-        held_until,
+        retain_until,
     )
 
 
@@ -123,11 +133,11 @@ def ttl(record: Record, now: float) -> int:
     """
     Return the time that memcached is to keep a record, as it takes it.
     """
-    gone_by = record.gone_by
-    remaining = max(gone_by - int(now), 0) + CLOCK_SKEW
+    retention_deadline = record.retention_deadline
+    remaining = max(retention_deadline - int(now), 0) + CLOCK_SKEW
     if remaining <= LONGEST_RELATIVE_TTL:
         return remaining
-    return min(gone_by + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
+    return min(retention_deadline + CLOCK_SKEW, LATEST_ABSOLUTE_TTL)
 
 
 def as_exptime(remaining: int, now: float) -> int:
@@ -146,5 +156,5 @@ def skew(record: Record, now: float, remaining: int) -> int:
     remaining: what the server says. It counts down by one clock for all web servers, so where
     theirs disagree, the session lives as long as the server says.
     """
-    longer = int(now) + remaining - CLOCK_SKEW - record.gone_by
+    longer = int(now) + remaining - CLOCK_SKEW - record.retention_deadline
     return longer if longer > ROUNDING else 0

@@ -22,7 +22,7 @@ class Ending(StoreTests):
     def test_an_ended_session_leaves_a_tombstone(self, store: Store, storage_id: str) -> None:
         store.add(storage_id, make_record("a", user="7"))
         store.end(storage_id, TOMORROW)
-        assert assert_ended(store, storage_id).gone_by >= TOMORROW - ROUNDING
+        assert assert_ended(store, storage_id).retention_deadline >= TOMORROW - ROUNDING
 
     def test_it_is_ended_by_its_token(self, store: Store, storage_id: str) -> None:
         store.end(storage_id, TOMORROW, store.add(storage_id, make_record("a")))
@@ -59,7 +59,7 @@ class Ending(StoreTests):
         store.end(storage_id, TOMORROW, token)
         store.end(storage_id, TOMORROW, token)
         store.end(storage_id, TOMORROW)
-        assert assert_ended(store, storage_id).gone_by >= TOMORROW - ROUNDING
+        assert assert_ended(store, storage_id).retention_deadline >= TOMORROW - ROUNDING
 
     def test_what_is_not_there_is_ended(self, store: Store, storage_id: str) -> None:
         store.end(storage_id, TOMORROW)

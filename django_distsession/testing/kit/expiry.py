@@ -17,7 +17,7 @@ DAY = 24 * HOUR
 
 class Expiry(StoreTests):
     """
-    `expires_at` and `held_until`.
+    `expires_at` and `retain_until`.
     """
 
     @pytest.mark.parametrize("seconds", [60, DAY, 31 * DAY, 36500 * DAY])
@@ -48,7 +48,7 @@ class Expiry(StoreTests):
 
     def test_a_session_can_be_made_shorter(self, store: Store, storage_id: str) -> None:
         record = make_record("a", expires_in=DAY)
-        shorter = with_word(record, "b")._replace(held_until=record.expires_at)
+        shorter = with_word(record, "b")._replace(retain_until=record.expires_at)
         store.replace(storage_id, shorter, store.add(storage_id, record))
         assert_holds(store, storage_id, shorter)
 
@@ -56,9 +56,9 @@ class Expiry(StoreTests):
         self, store: Store, storage_id: str
     ) -> None:
         until = int(time.time()) + HOUR
-        expired = make_record("a", expires_in=-HOUR)._replace(held_until=until)
+        expired = make_record("a", expires_in=-HOUR)._replace(retain_until=until)
         store.add(storage_id, expired)
         found = stored(store, storage_id)
         assert not found.record.is_live(time.time())
         assert_same(found.record, expired)
-        assert found.record.gone_by == until
+        assert found.record.retention_deadline == until

@@ -256,7 +256,7 @@ def test_one_outranking_revision_has_one_content() -> None:
 
     client: Any = Remembering()
     tombstone = Record.tombstone(500)
-    ends = [tombstone, tombstone.holding(900), tombstone._replace(created_at=1)]
+    ends = [tombstone, tombstone.retained_until(900), tombstone._replace(created_at=1)]
     for ended in [*ends, *ends]:
         for doc_id in ("a" * 64, "b" * 64):
             outrank(client, doc_id, ended, Deadline(1))

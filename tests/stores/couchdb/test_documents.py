@@ -13,7 +13,7 @@ from django_distsession.state import new_tag
 from django_distsession.stores.couchdb.documents import ForeignDocument, to_document, to_record
 from django_distsession.stores.record import Record
 
-RECORD = Record(Stamp(3, "-_aZ09+x"), 500, 100, b"payload", "7", held_until=900)
+RECORD = Record(Stamp(3, "-_aZ09+x"), 500, 100, b"payload", "7", retain_until=900)
 
 
 def document(**changed: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ TIMES: list[Any] = [None, -1, 2**53, 1.5, float("nan"), float("inf"), 1e300, Tru
         *(("version", version) for version in VERSIONS),
         *(("expires_at", time) for time in TIMES),
         *(("created_at", time) for time in TIMES),
-        *(("held_until", time) for time in TIMES),
+        *(("retain_until", time) for time in TIMES),
         *(("user", user) for user in USERS),
         *(("ended", ended) for ended in (None, 0, 1, "true")),
         ("data", "é"),

@@ -158,7 +158,7 @@ class TestTheWatcher:
         node = node_of(faked)
         assert not node.breaker.is_up
         before = node.breaker
-        node.start_anew()
+        node.reset_after_fork()
         assert node.breaker.is_up
         assert node.breaker is not before
 

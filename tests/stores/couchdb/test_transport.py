@@ -136,7 +136,7 @@ class TestKeepAlive:
         node = faked.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
         before = list(node._pool._idle)
         assert before
-        node.start_anew()
+        node.reset_after_fork()
         assert not node._pool._idle
         load(faked)
         assert fake.requests[-1].connection == 2

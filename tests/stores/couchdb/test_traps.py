@@ -124,10 +124,10 @@ def test_5_keys_of_views_are_json(client: Client, key: Any) -> None:
 
 
 def test_6_accepted_is_told_from_created(client: Client, fake: FakeServer) -> None:
-    assert client.put({"_id": "x"}).certain
+    assert client.put({"_id": "x"}).quorum_reached
     fake.default = reply(202, {"ok": True, "rev": "1-a"})
     elsewhere = Client(connect([fake.url], timeout=1, pool_size=1), "db")
-    assert not elsewhere.put({"_id": "x"}).certain
+    assert not elsewhere.put({"_id": "x"}).quorum_reached
     elsewhere.close()
 
 

@@ -228,10 +228,10 @@ def test_only_the_latest_write_that_was_missed_settles_it() -> None:
     missed.note("a")
     first = missed.of("a")
     missed.note("a")
-    missed.settled("a", None)
-    missed.settled("a", first)
+    missed.delivered("a", None)
+    missed.delivered("a", first)
     assert missed.ids() == ["a"]
-    missed.settled("a", missed.of("a"))
+    missed.delivered("a", missed.of("a"))
     assert missed.ids() == []
 
 

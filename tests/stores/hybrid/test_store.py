@@ -699,7 +699,7 @@ def test_a_tombstone_in_the_cache_outlives_every_copy_there(tiers: Tiers) -> Non
     key = create(process, a=1)
     copy, token = tiers.cache.held[storage_id(key)]
     longest = copy.expires_at + 1000
-    tiers.cache.held[storage_id(key)] = copy.holding(longest), token
+    tiers.cache.held[storage_id(key)] = copy.retained_until(longest), token
     tiers.durable.end(storage_id(key), copy.expires_at)
     tiers.clock.now += REVALIDATE_AFTER + 1
     assert contents(process, key) is None

@@ -103,7 +103,7 @@ def ask(
     under there.
     """
     store = store_of(sessions)
-    name = store._place(sessions.storage_id(key) or "").key
+    name = store._replica_set(sessions.storage_id(key) or "").key
     (node,) = [node for node in store.nodes if node.name == server]
     (reply,) = exchange(name, [(node, command % name)], Deadline(SOON), body)
     assert reply is not None

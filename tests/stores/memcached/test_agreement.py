@@ -17,7 +17,7 @@ def test_of_copies_that_say_the_same_the_one_that_is_held_longest_is_kept(
     longer_first: bool,
 ) -> None:
     record = Record(Stamp(3, "t"), 500, 1, b"payload")
-    copies = [Held(NODE, 1, record.holding(900)), Held(NODE, 2, record)]
+    copies = [Held(NODE, 1, record.retained_until(900)), Held(NODE, 2, record)]
     if not longer_first:
         copies.reverse()
 
@@ -26,5 +26,5 @@ def test_of_copies_that_say_the_same_the_one_that_is_held_longest_is_kept(
 
     agreed = agree("id", copies, never)
     assert agreed is not None
-    assert (agreed.expires_at, agreed.gone_by) == (500, 900)
+    assert (agreed.expires_at, agreed.retention_deadline) == (500, 900)
     assert [copy.cas for copy in copies if copy.differs_from(agreed)] == [2]

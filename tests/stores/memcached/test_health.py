@@ -210,8 +210,8 @@ def test_a_server_that_is_asked_when_the_time_is_over_is_not_to_blame(
 ) -> None:
     sessions = use(nodes[:1])
     key = stored(sessions, a=1)
-    place = store_of(sessions)._place(sessions.storage_id(key))
-    place.ask(Deadline(-1.0))
+    replica_set = store_of(sessions)._replica_set(sessions.storage_id(key))
+    replica_set.ask(Deadline(-1.0))
     assert nobody_is_to_blame(sessions)
     assert contents(sessions, key) == {"a": 1}
 
@@ -219,11 +219,11 @@ def test_a_server_that_is_asked_when_the_time_is_over_is_not_to_blame(
 def test_a_server_that_had_no_time_to_take_a_connection_is_not_to_blame(use: Any) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         sessions = use([f"{LOOPBACK}:{silent.getsockname()[1]}"])
-        place = store_of(sessions)._place("x" * 64)
-        assert place.ask(Deadline(0.02)) == [None]
+        replica_set = store_of(sessions)._replica_set("x" * 64)
+        assert replica_set.ask(Deadline(0.02)) == [None]
         assert nobody_is_to_blame(sessions)
         # And if it had some, it is.
-        assert place.ask(Deadline(0.5)) == [None]
+        assert replica_set.ask(Deadline(0.5)) == [None]
         assert not nobody_is_to_blame(sessions)
         sessions.get_store().close()
 
@@ -266,7 +266,7 @@ def test_what_a_save_does_after_a_conflict_shares_its_deadline(
 
         return noted
 
-    monkeypatch.setattr(store._reconciler, "settle", noting(store._reconciler.settle))
+    monkeypatch.setattr(store._reconciler, "reconcile", noting(store._reconciler.reconcile))
     monkeypatch.setattr(store, "_insist", noting(store._insist))
     session.save()
     write, read, _ = deadlines

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 from django_distsession.backends import saving
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.memcached import place as place_module
 from django_distsession.stores.memcached import reconciler
+from django_distsession.stores.memcached import replica_set as replica_set_module
 
 from .cluster import Cluster, Crash, FakeServer
 
@@ -100,7 +100,7 @@ class Histories(RuleBasedStateMachine):
                 self.cluster.owned_by(number, node)
 
     def replace_exchange(self) -> None:
-        self.patch.setattr(place_module, "exchange", self.cluster.exchange)
+        self.patch.setattr(replica_set_module, "exchange", self.cluster.exchange)
 
     def teardown(self) -> None:
         self.patch.undo()

@@ -16,7 +16,7 @@ from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.memcached import MemcachedStore, wire
-from django_distsession.stores.memcached import place as place_module
+from django_distsession.stores.memcached import replica_set as replica_set_module
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import exchange
 from django_distsession.stores.record import Record
@@ -252,7 +252,7 @@ def test_a_cookie_age_with_a_fraction(use: Any, nodes: list[MemcachedNode], sett
     assert contents(sessions, stored(sessions, a=1)) == {"a": 1}
 
 
-@pytest.mark.parametrize("field", ["expires_at", "held_until"])
+@pytest.mark.parametrize("field", ["expires_at", "retain_until"])
 def test_a_record_with_a_damaged_time_can_be_ended(
     use: Any, nodes: list[MemcachedNode], field: str
 ) -> None:
@@ -317,7 +317,7 @@ def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
             for (node, _), reply in zip(commands, replies, strict=True)
         ]
 
-    monkeypatch.setattr(place_module, "exchange", first_counts_late)
+    monkeypatch.setattr(replica_set_module, "exchange", first_counts_late)
     found = store_of(sessions).get(storage_id)
     assert found is not None
     assert found.record.expires_at == before.record.expires_at

@@ -70,7 +70,7 @@ def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[Memcached
     sessions = use(nodes[:2])
     key = stored(sessions, a=1)
     store = store_of(sessions)
-    cache_key = store._place(sessions.storage_id(key) or "").key
+    cache_key = store._replica_set(sessions.storage_id(key) or "").key
     for node in store.nodes:
         connection = node.acquire(Deadline(SOON))
         assert connection is not None

@@ -19,7 +19,7 @@ FIELDS: dict[str, object] = {
     "generation": 3,
     "tag": TAG,
     "expires_at": 500,
-    "held_until": 900,
+    "retain_until": 900,
     "created_at": 100,
     "validated_at": 400,
     "owner": OF,
@@ -39,7 +39,7 @@ def test_what_was_written_is_read() -> None:
         b"payload",
         source_rev="1-a",
         validated_at=400,
-        held_until=900,
+        retain_until=900,
     )
     assert wire.pack(OF, record) == value()
     assert wire.unpack(OF, value()) == record
@@ -57,7 +57,7 @@ def test_what_was_written_is_read() -> None:
         {"tag": b"a" * 7 + b"\n"},
         {"tag": b"\xff" * 8},
         {"expires_at": LARGEST + 1},
-        {"held_until": 2**64 - 1},
+        {"retain_until": 2**64 - 1},
         {"created_at": LARGEST + 1},
         {"validated_at": LARGEST + 1},
         {"length": 11},

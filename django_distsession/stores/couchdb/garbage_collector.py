@@ -41,7 +41,7 @@ class OutOfTime(Exception):
     """
 
 
-class Collection:
+class GarbageCollector:
     """
     One run. before: what expired earlier, in seconds since the epoch, is removed.
 
@@ -186,7 +186,7 @@ class Collection:
     def _write(self, storage_id: str, record: Record, rev: str) -> bool:
         merged = documents.to_document(storage_id, record, rev, as_json=self._as_json)
         try:
-            return self._client.put(merged).certain
+            return self._client.put(merged).quorum_reached
         except RevisionConflict:
             # Whoever saved it has seen the branches, or the next run will.
             return False

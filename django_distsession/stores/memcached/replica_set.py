@@ -23,7 +23,7 @@ from .protocol import MISS, REFUSED, VALUE, Reply, delete_command, get_command, 
 ALWAYS, IF_ABSENT = b"", b" ME"
 
 
-class Place:
+class ReplicaSet:
     """
     The servers that hold a session, and what it is called there.
     """
