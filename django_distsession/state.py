@@ -1,5 +1,5 @@
 """
-A session as a last-writer-wins map, and `merge`, which brings any two copies of it together.
+A session as a last-writer-wins map, and `merge`, which brings any two states of it together.
 
 This is a state-based CRDT (Shapiro, Preguiça, Baquero, Zawirski: "Conflict-free replicated data
 types", 2011) over Lamport time-stamps ("Time, clocks, and the ordering of events in a distributed
@@ -12,6 +12,7 @@ import hashlib
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -61,7 +62,6 @@ class State(NamedTuple):
     cleared: everything stamped lower is gone.
     saved: the stamp of the latest save, which also set `expires_at`. No stamp in here is higher.
     created_at, expires_at: seconds since the epoch.
-    ended: logged out, flushed or deleted. An ended state has no values and never gets any.
     merged: whether it came of differing copies, so that no one save wrote all of it.
     unseen: where it was merged, the stamps of recent saves, but for `saved`, that no save in here
         had seen.
@@ -74,7 +74,6 @@ class State(NamedTuple):
     saved: Stamp
     removed: Mapping[Any, Stamp] = NOTHING
     cleared: Stamp = NEVER
-    ended: bool = False
     merged: bool = False
     unseen: tuple[Stamp, ...] = ()
 
@@ -86,8 +85,6 @@ class State(NamedTuple):
         The stamp of the save that wrote it; where it was merged, a digest of all stamps, since a
         key and a stamp determine a value: whoever merges the same copies makes the same name.
         """
-        if self.ended:
-            return ended_version(self.expires_at)
         return self._digest() if self.merged else self.saved
 
     def _digest(self) -> Stamp:
@@ -124,13 +121,6 @@ class State(NamedTuple):
             and self.saved == other.saved
             and self.created_at == other.created_at
         )
-
-
-def tombstone(expires_at: int) -> State:
-    """
-    Return the state of an ended session, to be remembered until `expires_at`.
-    """
-    return State({}, Stamps.of(NEVER, {}), expires_at, expires_at, NEVER, ended=True)
 
 
 def first_state(
@@ -213,15 +203,22 @@ def _forget_removed(state: State) -> State:
     )
 
 
+def merge_all(states: Sequence[State]) -> State:
+    """
+    Return the merge of several copies, but for those of a session that had expired when another
+    one began under its key.
+    """
+    latest = max(state.created_at for state in states)
+    return reduce(merge, [state for state in states if state.expires_at > latest] or states)
+
+
 def merge(a: State, b: State) -> State:
     """
     Return the least state that holds what both copies know.
 
-    Commutative, associative and idempotent; ended beats live; for each key the higher stamp wins.
+    Commutative, associative and idempotent; for each key the higher stamp wins.
     Where one of the two holds all that both know, it is that one, by its own name.
     """
-    if a.ended or b.ended:
-        return max((s for s in (a, b) if s.ended), key=lambda s: s.expires_at)
     cleared = max(a.cleared, b.cleared)
     newest: dict[Any, Stamp] = {}
     for known in (a.stamps, b.stamps, a.removed, b.removed):

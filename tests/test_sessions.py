@@ -14,11 +14,11 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from django_distsession.backends import expiry, loading
+from django_distsession.backends import expiry
 from django_distsession.backends.base import StoreBackedSession
+from django_distsession.backends.records import CLOCK_SKEW
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.state import first_state, next_state
 from django_distsession.stores.contract import Store
 from django_distsession.stores.record import Record
 from tests.conftest import stored
@@ -343,21 +343,6 @@ def test_a_shortened_session_is_remembered_as_long_as_longer_copies_live(
     assert held().expires_at > longest
 
 
-def test_a_merge_is_remembered_as_long_as_any_of_the_copies_lives(session_class: Engine) -> None:
-    records = session_class._engine().records
-    base_state = first_state({"a": 1}, created_at=1, expires_at=900, tag="t")
-    states = [
-        next_state(base_state, {"a": 1, tag: 1}, changed={tag}, expires_at=expires_at, tag=tag)
-        for tag, expires_at in (("u", 500), ("v", 300))
-    ]
-    copies = [
-        records.encode("0" * 64, state, records.codec.dumps(state.values)) for state in states
-    ]
-    merged = records.merge("0" * 64, [copies[0], copies[1].retained_until(900)])
-    assert merged is not None
-    assert (merged.expires_at, merged.retention_deadline) == (300, 900)
-
-
 def test_an_expired_session_is_no_session(session_class: Engine) -> None:
     session = session_class()
     session["a"] = 1
@@ -479,7 +464,7 @@ def test_a_damaged_record_is_reported_and_is_no_session(
 
 def test_a_prolonged_record_is_no_session(session_class: Engine) -> None:
     session = session_class()
-    session.set_expiry(-loading.CLOCK_SKEW)
+    session.set_expiry(-CLOCK_SKEW)
     session.save()
     key = session.session_key or ""
     replace_record(session_class, key, expires_at=expiry.now() + 1000)

@@ -17,7 +17,6 @@ from django_distsession.state import (
     first_state,
     merge,
     next_state,
-    tombstone,
 )
 
 KEYS = "abcde"
@@ -120,18 +119,6 @@ def test_knowing_of_a_removal_makes_another_version() -> None:
     assert dict(merged.stamps) == dict(other.stamps)
     assert merged.saved == other.saved
     assert merged.version != other.version
-
-
-@given(histories(), st.integers(0, 10**9), st.data())
-def test_ended_is_final(states: list[State], expires_at: int, data: st.DataObject) -> None:
-    ended = tombstone(expires_at)
-    other = data.draw(st.sampled_from(states))
-    assert merge(ended, other) == merge(other, ended) == ended
-    assert ended.version > other.version
-
-
-def test_the_tombstone_that_lasts_longer_wins() -> None:
-    assert merge(tombstone(5), tombstone(9)) == merge(tombstone(9), tombstone(5)) == tombstone(9)
 
 
 @given(histories(), st.data())

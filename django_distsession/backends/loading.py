@@ -16,13 +16,10 @@ from ..state import NOTHING, State
 from ..stores.abilities import Refreshable
 from ..stores.contract import Token, Versioned
 from ..stores.record import Record
+from .records import CLOCK_SKEW
 from .sharing import SharesEngine
 
 logger = logging.getLogger("django_distsession.sessions")
-
-# A store may know that a session lives longer than the clock of this process makes of it, by so
-# many seconds at most.
-CLOCK_SKEW = 3600
 
 
 class Loaded(NamedTuple):

@@ -5,7 +5,6 @@ States and records: encoding one into the other, and merging records of one sess
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 from django.contrib.auth import SESSION_KEY as USER_KEY
 
@@ -13,12 +12,16 @@ from .. import canonical, suspicious
 from ..codecs import BadPayload, Codec
 from ..exceptions import UnreadableCopy
 from ..stamps import Stamp
-from ..state import State, merge
+from ..state import State, merge_all
 from ..stores.record import Record
 
 # What payloads are protected as, beside their codec's name: no other use of a key, and no other
 # layout, makes one of these.
 FORMAT = b"django-distsession session 1"
+
+# A store may know that a session lives longer than the clock of this process makes of it, by so
+# many seconds at most.
+CLOCK_SKEW = 3600
 
 
 class Records:
@@ -75,20 +78,24 @@ class Records:
         `UnreadableCopy` if one cannot be read that another process has written since. What is older
         and cannot be read is left out: whoever wrote the newer one has seen it, or it is damaged.
         """
-        decoded = [self.decode(storage_id, record) for record in records]
-        states = [one[0] for one in decoded if one is not None]
-        if not states:
+        decoded = [(record, self.decode(storage_id, record)) for record in records]
+        readable = [(record, one[0]) for record, one in decoded if one is not None]
+        if not readable:
             return None
-        readable = {record.version for record, one in zip(records, decoded, strict=True) if one}
-        newest = max(readable).generation
+        newest = max(record.version for record, _ in readable)
         if any(
-            record.version.generation >= newest and record.version not in readable
-            for record in records
+            one is None
+            and record.version.generation >= newest.generation
+            # Else it is only damaged: another copy of the same is not.
+            and all(record.version != other.version for other, _ in readable)
+            for record, one in decoded
         ):
             raise UnreadableCopy
-        merged = reduce(merge, states)
+        merged = merge_all([state for _, state in readable])
         record = self.encode(storage_id, merged, self.codec.dumps(merged.values))
-        return record.retained_until(max(one.retention_deadline for one in records))
+        # By how much a store's own clock lets a copy live longer than its writer's.
+        skew = max(record.expires_at - state.expires_at for record, state in readable)
+        return record._replace(expires_at=record.expires_at + max(0, min(skew, CLOCK_SKEW)))
 
     def _context(self, storage_id: str, version: Stamp) -> bytes:
         return self._protected_as + canonical.encode(

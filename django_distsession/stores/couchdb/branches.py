@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ...exceptions import SessionContended, StoreError
 from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..reconcile import reconcile
 from ..record import Record
 from . import tokens
 from .client import Client, RequestFailed, portions
@@ -69,7 +70,7 @@ def read_branches(
     losing = conflicts[:MOST_BRANCHES]
     leaves = [document, *client.leaves(storage_id, losing, deadline)]
     read_leaves = [(leaf["_rev"], record) for leaf in leaves if (record := read(leaf)) is not None]
-    record = _merged(merge, storage_id, [record for _, record in read_leaves])
+    record = reconcile(storage_id, [record for _, record in read_leaves], merge)
     winner = document["_rev"]
     return Branches(
         record,
@@ -111,15 +112,6 @@ def read_whole(
             return None
         return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
     raise SessionContended("The branches of a session in CouchDB kept changing as they were read.")
-
-
-def _merged(merge: Merge, storage_id: str, records: list[Record]) -> Record | None:
-    ended = [record for record in records if record.ended]
-    if ended:
-        return max(ended, key=lambda record: record.expires_at)
-    if len({record.version for record in records}) == 1:
-        return records[0]
-    return merge(storage_id, records) if records else None
 
 
 def stub(storage_id: str, rev: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..reconcile import reconcile
 from ..record import Record
 from . import wire
-from .agreement import Held, agree
+from .agreement import Held
 from .node import Node
 from .protocol import REFUSED, Reply
 from .replica_set import ALWAYS, ReplicaSet, answers, condition, filled_in, is_done
@@ -86,7 +87,8 @@ class Reconciler:
             reached = [copy for copy in held if copy.node in replica_set.replicas]
             if len(reached) < self._quorum:
                 raise replica_set.unavailable(len(reached), self._quorum)
-            agreed = agree(replica_set.storage_id, held, self._merge)
+            copies = [copy.record for copy in held if copy.record is not None]
+            agreed = reconcile(replica_set.storage_id, copies, self._merge)
             if agreed is None:
                 if ask_all or self._confirms_misses:
                     self._check_miss(replica_set, reached)
