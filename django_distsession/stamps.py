@@ -180,9 +180,10 @@ class Stamps(Mapping[Any, Stamp]):
                     row = unused
                     break
         stamps[row : row + 1] = [saved.packed()]
-        for position, old in enumerate(rows):
-            if old == nowhere:
-                rows[position] = row
+        if isinstance(rows, bytearray):
+            rows = rows.replace(bytes([nowhere]), bytes([row]))
+        else:
+            rows = [row if old == nowhere else old for old in rows]
         result = _joined(keys, b"".join(stamps), rows, row)
         is_mostly_unused = len(stamps) > 2 * len(taken) + FEW
         return Stamps.of(saved, dict(result), result.recent) if is_mostly_unused else result
