@@ -6,12 +6,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pymemcache.exceptions import MemcacheUnknownError
+
 # For want of memory, most likely. memcached drops the value that was there.
 REFUSED = b"SERVER_ERROR"
 
 # Of the meta protocol, but for `VALUE`.
 VALUE, MISS = b"VA", b"EN"
 STATUSES = {b"HD", MISS, b"EX", b"NF", b"NS"}
+
+NOT_OURS = "The reply belongs to another request."
+
+SETTINGS = b"stats settings\r\n"
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
@@ -29,6 +35,52 @@ class Reply(NamedTuple):
     cas: int = 0
     value: bytes = b""
     ttl: int = 0
+
+
+class Line(NamedTuple):
+    """
+    The first line of a reply: the reply without its value, and that value's size, None if there is
+    none to follow.
+    """
+
+    reply: Reply
+    size: int | None
+
+
+def parse_line(line: bytes, ending: bytes) -> Line:
+    """
+    Return what a reply's first line says. `MemcacheUnknownError` if it is not the reply that is
+    due, which has to have this ending: its key and its opaque token.
+    """
+    if not line.endswith(ending):
+        raise MemcacheUnknownError(NOT_OURS)
+    status, *answers = line[: -len(ending)].split()
+    if status == VALUE:
+        size, cas, ttl = answers
+        return Line(Reply(status, int(cas[1:]), b"", int(ttl[1:])), int(size))
+    if status not in STATUSES:
+        raise MemcacheUnknownError(NOT_OURS)
+    return Line(Reply(status, int(answers[0][1:]) if answers else 0), None)
+
+
+def ends_answer(received: bytes) -> bool:
+    """
+    Whether this is all that a server answers to `SETTINGS`, or to an authentication.
+    """
+    last = received.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    return received.endswith(b"\r\n") and not last.startswith(b"STAT ")
+
+
+def item_limit_in(answer: bytes) -> int:
+    """
+    Return the largest item that a server takes, out of its answer to `SETTINGS`.
+    """
+    for line in answer.split(b"\r\n"):
+        if line.startswith(b"STAT item_size_max "):
+            return int(line.split()[2])
+        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+            raise MemcacheUnknownError(line.decode("ascii", "replace"))
+    return DEFAULT_ITEM_LIMIT
 
 
 def authentication(credentials: tuple[str, str]) -> bytes:
