@@ -20,6 +20,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from .connection import LONGEST_LINE, ServerError
 from .protocol import NOT_OURS, Reply, parse_line
 
 # How many requests may wait for their replies at once. Further ones wait for their turn.
@@ -145,16 +146,24 @@ class MultiplexedConnection(asyncio.Protocol):
         waiting = self._waiting
         while start < size:
             end = data.find(b"\r\n", start)
+            if not waiting or (end < 0 and size - start > LONGEST_LINE):
+                raise MemcacheUnknownError(NOT_OURS)
             if end < 0:
                 break
-            if not waiting:
-                raise MemcacheUnknownError(NOT_OURS)
             reply, ending, _ = waiting[0]
+            if data.startswith(b"SERVER_ERROR", start):
+                waiting.popleft()
+                if not reply.done():
+                    reply.set_exception(ServerError(data[start:end].decode("ascii", "replace")))
+                start = end + 2
+                continue
             line = parse_line(data[start:end], ending)
             end += 2
             if line.size is None:
                 answer = line.reply
             else:
+                if not 0 <= line.size <= self.item_limit:
+                    raise MemcacheUnknownError("A value is larger than any that the server takes.")
                 value_end = end + line.size
                 if size < value_end + 2:
                     break
