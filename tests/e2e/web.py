@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
-from django.core.asgi import get_asgi_application
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 
 from testproject.servers.process import LOOPBACK, ServerProcess
@@ -61,7 +60,8 @@ class Uvicorn(WebServer):
 
     def command(self, folder: Path) -> Sequence[str]:
         options = ["--host", LOOPBACK, "--port", str(self.port), "--app-dir", str(ROOT)]
-        return [*PYTHON, "uvicorn", *options, "--factory", "tests.e2e.web:asgi"]
+        application = "testproject.asgi:with_static_files"
+        return [*PYTHON, "uvicorn", *options, "--factory", application]
 
 
 def wsgi() -> StaticFilesHandler:
@@ -69,13 +69,6 @@ def wsgi() -> StaticFilesHandler:
     Make the WSGI application, which serves the site's scripts and styles too.
     """
     return StaticFilesHandler(get_wsgi_application())
-
-
-def asgi() -> ASGIStaticFilesHandler:
-    """
-    Make the ASGI application.
-    """
-    return ASGIStaticFilesHandler(get_asgi_application())
 
 
 def make_user(environment: Mapping[str, str]) -> None:
