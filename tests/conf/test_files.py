@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from django_distsession import files
+from django_distsession.conf import files
 
-from .certificates import self_signed
+from ..certificates import self_signed
 
 
 @pytest.fixture(scope="module")

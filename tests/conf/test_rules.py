@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_distsession import rules
+from django_distsession.conf import rules
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from django_distsession.conf import full_name
-from django_distsession.options import REQUIRED, SCHEMA, Option
+from django_distsession.conf.options import REQUIRED, SCHEMA, Option
 
 OPTIONS = {
     full_name(section, key): option
@@ -28,5 +28,5 @@ def test_what_may_hold_a_password_stays_wrapped() -> None:
 
 
 def test_the_docs_have_every_setting() -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    docs = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     assert [name for name, option in OPTIONS.items() if f"`{option.key}`" not in docs] == []
