@@ -15,7 +15,8 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.records import Records
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.record import Record
-from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable
+from tests.stores.hybrid.fakes import FakeCache, FakeDurable
+from tests.stores.manual_clock import ManualClock
 
 REVALIDATE_AFTER = 100
 
@@ -29,7 +30,7 @@ class Tiers:
     """
 
     either: bool = False
-    clock: Clock = field(default_factory=Clock)
+    clock: ManualClock = field(default_factory=ManualClock)
     cache: FakeCache = field(default_factory=FakeCache)
     durable: FakeDurable = field(default_factory=FakeDurable)
 
@@ -46,7 +47,7 @@ class Tiers:
                     revalidate_after=REVALIDATE_AFTER,
                     either=tiers.either,
                     timeout=timeout,
-                    clock=tiers.clock,
+                    clock=tiers.clock.clock,
                 )
 
         return Session

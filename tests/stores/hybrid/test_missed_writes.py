@@ -13,8 +13,8 @@ import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.exceptions import StoreUnavailable
+from django_distsession.stores.hybrid.freshness import CLOCK_TOLERANCE, MissedWrites
 from django_distsession.stores.hybrid.handoff import Handoff
-from django_distsession.stores.hybrid.missed_writes import CLOCK_TOLERANCE, MissedWrites
 from tests.stores.hybrid.conftest import (
     REVALIDATE_AFTER,
     Process,
@@ -25,7 +25,8 @@ from tests.stores.hybrid.conftest import (
     loaded,
     storage_id,
 )
-from tests.stores.hybrid.fakes import Clock, FakeCache, one_shot
+from tests.stores.hybrid.fakes import FakeCache, one_shot
+from tests.stores.manual_clock import ManualClock
 
 SOON = 30.0
 
@@ -192,13 +193,13 @@ def test_what_cannot_be_told_when_the_cache_is_back_is_told_later(tiers: Tiers) 
 
 def test_while_one_handoff_is_under_way_another_waits_for_its_turn() -> None:
     missed = MissedWrites(REVALIDATE_AFTER)
-    missed.note("a")
+    missed.add("a")
     told: list[str] = []
 
     def bring(storage_id: str) -> None:
         told.append(storage_id)
         if len(told) == 1:
-            missed.note("b")
+            missed.add("b")
             for _ in range(3):
                 handoff.begin()
 
@@ -211,7 +212,7 @@ def test_while_one_handoff_is_under_way_another_waits_for_its_turn() -> None:
 
 def test_a_session_whose_servers_are_still_away_is_left_for_later() -> None:
     missed, cache = MissedWrites(REVALIDATE_AFTER), FakeCache()
-    missed.note("a")
+    missed.add("a")
     cache.since = math.inf
     told: list[str] = []
     Handoff(cache, missed, told.append).begin()
@@ -224,54 +225,54 @@ def test_a_session_whose_servers_are_still_away_is_left_for_later() -> None:
 
 def test_only_the_latest_write_that_was_missed_settles_it() -> None:
     missed = MissedWrites(REVALIDATE_AFTER)
-    assert missed.of("a") is None
-    missed.note("a")
-    first = missed.of("a")
-    missed.note("a")
-    missed.delivered("a", None)
-    missed.delivered("a", first)
+    assert missed.latest("a") is None
+    missed.add("a")
+    first = missed.latest("a")
+    missed.add("a")
+    missed.resolve("a", None)
+    missed.resolve("a", first)
     assert missed.ids() == ["a"]
-    missed.delivered("a", missed.of("a"))
+    missed.resolve("a", missed.latest("a"))
     assert missed.ids() == []
 
 
 def test_a_copy_lacks_what_was_written_after_it_was_validated() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, clock=clock)
+    clock = ManualClock()
+    missed = MissedWrites(REVALIDATE_AFTER, clock=clock.clock)
     before = int(clock.now)
     clock.now += 10.5
-    missed.note("a")
-    assert missed.lacks("a", before)
+    missed.add("a")
+    assert missed.is_outdated("a", before)
     # In the same second, or by a clock that is a little ahead.
-    assert missed.lacks("a", int(clock.now + CLOCK_TOLERANCE))
-    assert not missed.lacks("a", int(clock.now + CLOCK_TOLERANCE + 1))
-    assert not missed.lacks("b", before)
+    assert missed.is_outdated("a", int(clock.now + CLOCK_TOLERANCE))
+    assert not missed.is_outdated("a", int(clock.now + CLOCK_TOLERANCE + 1))
+    assert not missed.is_outdated("b", before)
 
 
 def test_past_the_limit_all_copies_from_before_are_in_doubt() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, limit=3, clock=clock)
+    clock = ManualClock()
+    missed = MissedWrites(REVALIDATE_AFTER, limit=3, clock=clock.clock)
     before = int(clock.now)
     names = map(str, count())
     for _ in range(3):
-        missed.note(next(names))
-    assert not missed.may_lack("another", before)
-    missed.note(next(names))
+        missed.add(next(names))
+    assert not missed.may_be_outdated("another", before)
+    missed.add(next(names))
     assert missed.ids() == ["3"]
-    assert missed.may_lack("0", before)
-    assert missed.may_lack("another", before)
-    assert not missed.lacks("another", before)
-    assert not missed.may_lack("another", before + int(CLOCK_TOLERANCE))
+    assert missed.may_be_outdated("0", before)
+    assert missed.may_be_outdated("another", before)
+    assert not missed.is_outdated("another", before)
+    assert not missed.may_be_outdated("another", before + int(CLOCK_TOLERANCE))
 
 
 def test_what_no_copy_can_be_older_than_any_more_makes_room() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, limit=2, clock=clock)
-    missed.note("a")
-    missed.note("b")
+    clock = ManualClock()
+    missed = MissedWrites(REVALIDATE_AFTER, limit=2, clock=clock.clock)
+    missed.add("a")
+    missed.add("b")
     clock.now += 1
-    missed.note("a")
+    missed.add("a")
     clock.now += REVALIDATE_AFTER + CLOCK_TOLERANCE
-    missed.note("c")
+    missed.add("c")
     assert missed.ids() == ["a", "c"]
-    assert not missed.may_lack("another", int(clock.now))
+    assert not missed.may_be_outdated("another", int(clock.now))

@@ -22,8 +22,9 @@ from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores import sleeper
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.hybrid.single_flight import SingleFlight, _Call
+from django_distsession.stores.operations import run
 from tests.stores.hybrid.conftest import Process, Tiers, contents, create, loaded, storage_id
-from tests.stores.hybrid.fakes import Killed
+from tests.stores.hybrid.fakes import Killed, call
 
 STORES = str(Path(sleeper.__file__).parent)
 MANY = 8
@@ -57,7 +58,8 @@ def do(
     key: str = "key",
     seconds: float = SOON,
 ) -> str:
-    return flights.do(key, first, later, Deadline(seconds))
+    operation = flights.do_gen(key, partial(call, first), partial(call, later), Deadline(seconds))
+    return run(operation)
 
 
 def wait_until_waiting(flights: SingleFlight[Any], count: int, key: str = "key") -> None:
