@@ -4,6 +4,7 @@ How concurrent reads of one session share what they read.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -21,8 +22,8 @@ import pytest
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores import sleeper
 from django_distsession.stores.deadline import Deadline
-from django_distsession.stores.hybrid.single_flight import SingleFlight, _Call
-from django_distsession.stores.operations import run
+from django_distsession.stores.hybrid.single_flight import SingleFlight, Wait, _Call
+from django_distsession.stores.operations import Operation, run
 from tests.stores.hybrid.conftest import Process, Tiers, contents, create, loaded, storage_id
 from tests.stores.hybrid.fakes import Killed, call
 
@@ -239,6 +240,95 @@ def test_wherever_a_reader_is_interrupted_nobody_waits_for_it_and_nothing_stays(
             at += 1
     # Some of them in the constructors, some while the reader waits, some while it ends.
     assert at > 30
+
+
+def reader(flights: SingleFlight[str], result: str) -> Operation[str]:
+    read = partial(call, lambda: result)
+    return flights.do_gen("key", read, read, Deadline(SOON))
+
+
+def test_a_reader_that_is_cancelled_while_it_reads_or_waits_takes_nobody_with_it() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    leader, second, third = (reader(flights, name) for name in ("leader", "second", "third"))
+    next(leader)
+    turn, share = next(second), next(third)
+    assert isinstance(turn, Wait)
+    assert isinstance(share, Wait)
+    leader.close()
+    assert turn.perform() is True
+    second.send(True)
+    second.close()
+    assert share.perform() is True
+    third.send(True)
+    with pytest.raises(StopIteration) as done:
+        third.send("read")
+    assert done.value.value == "read"
+    assert not flights._calls
+
+
+def test_one_that_is_cancelled_before_its_turn_lets_the_others_try_again() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    leader, second, third = (reader(flights, name) for name in ("leader", "second", "third"))
+    next(leader)
+    next(second)
+    share = next(third)
+    second.close()
+    assert share.perform() is True
+    # It is the next one, after the leader.
+    again = third.send(True)
+    assert isinstance(again, Wait)
+    assert not again.call.is_over
+    with pytest.raises(StopIteration):
+        leader.send("read")
+    assert again.call.is_over
+
+
+async def drive(operation: Operation[str]) -> str:
+    """
+    Run an operation without blocking the loop, as far as it waits for other readers.
+    """
+    try:
+        request = next(operation)
+        while True:
+            if isinstance(request, Wait):
+                woken, loop = asyncio.Event(), asyncio.get_running_loop()
+                request.call.notify(partial(loop.call_soon_threadsafe, woken.set))
+                await woken.wait()
+                request = operation.send(request.call.is_over)
+            else:
+                await asyncio.sleep(0)
+                request = operation.send(request.perform())
+    except StopIteration as done:
+        return str(done.value)
+
+
+def test_coroutines_of_one_loop_wait_for_each_other_without_blocking_it() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    reads: list[str] = []
+
+    def read(name: str) -> Operation[str]:
+        reads.append(name)
+        return call(lambda: name)
+
+    async def all_at_once() -> list[str]:
+        deadline = Deadline(SOON)
+        return await asyncio.gather(
+            *(
+                drive(flights.do_gen("key", partial(read, "1st"), partial(read, "2nd"), deadline))
+                for _ in range(MANY)
+            )
+        )
+
+    assert asyncio.run(all_at_once()) == ["1st", *["2nd"] * (MANY - 1)]
+    assert reads == ["1st", "2nd"]
+
+
+def test_who_asks_to_be_woken_after_it_is_over_is_woken_at_once() -> None:
+    finished: _Call[str] = _Call()
+    finished.finish()
+    woken: list[bool] = []
+    finished.notify(lambda: woken.append(True))
+    assert woken
 
 
 def test_a_read_that_got_lost_is_waited_for_no_longer_than_the_deadline() -> None:
