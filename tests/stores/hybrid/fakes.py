@@ -26,6 +26,10 @@ class Killed(BaseException):
     """
 
 
+def die() -> None:
+    raise Killed
+
+
 def call(function: Callable[..., T], *args: Any) -> Operation[T]:
     result: T = yield Call(function, *args)
     return result
