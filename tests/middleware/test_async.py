@@ -156,7 +156,7 @@ class TestCancelled:
                 assert response.content == str(number).encode()
 
         async_to_sync(scenario)()
-        pool = store.nodes[0]._pool
+        pool = store.nodes[0].pool
         assert not pool.busy
         assert len(pool._idle) <= 2
         assert all(connection.is_fresh for connection in pool._idle)

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from django_distsession.clock import Clock
 from django_distsession.stores.circuit_breaker import CircuitBreaker
 from django_distsession.stores.deadline import Deadline
 
@@ -242,7 +243,11 @@ def test_he_waits_a_moment_only_once_it_has_hung_for_a_whole_time_out(
 def test_he_has_it_probed_anew_where_the_probe_may_have_got_lost(server: Server) -> None:
     now = [0.0]
     breaker = CircuitBreaker(
-        server.probe, retry_after=0.001, time_out=NEVER, clock=lambda: now[0], jitter=lambda: 1.0
+        server.probe,
+        retry_after=0.001,
+        time_out=NEVER,
+        clock=Clock(monotonic=lambda: now[0]),
+        jitter=lambda: 1.0,
     )
     breaker.failed(ERROR)
     server.asked.get(timeout=SOON)

@@ -12,10 +12,10 @@ from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.deadline import Deadline
+from django_distsession.stores.memcached.protocol import GET
 from testproject.servers import MemcachedNode
 
 from .conftest import (
-    GET,
     SOON,
     ask,
     await_recovery,
@@ -23,6 +23,7 @@ from .conftest import (
     copies,
     holders,
     out_of_reach,
+    soon,
     store_of,
     stored,
 )
@@ -74,13 +75,13 @@ def test_a_damaged_copy_is_replaced_by_the_other(use: Any, nodes: list[Memcached
     for node in store.nodes:
         connection = node.acquire(Deadline(SOON))
         assert connection is not None
-        connection.send(cache_key, b"mg %b v c t" % cache_key, b"", Deadline(SOON), SOON)
+        connection.send(cache_key, GET % cache_key, b"", soon(), SOON)
         value = connection.receive().value
         damaged = value[:-1] + bytes([value[-1] ^ 1])
         command = b"ms %b %d T99" % (cache_key, len(value))
-        connection.send(cache_key, command, damaged + b"\r\n", Deadline(SOON), SOON)
+        connection.send(cache_key, command, damaged + b"\r\n", soon(), SOON)
         connection.receive()
-        node.release(connection)
+        node.pool.release(connection)
         assert contents(sessions, key) == {"a": 1}
         assert set(copies(sessions, key).values()) == {"live"}
 
