@@ -32,6 +32,17 @@ class Miss(NamedTuple):
     at: float
 
 
+class Checkpoint(NamedTuple):
+    """
+    What was known just before the durable store was asked: what it says is no older than that.
+
+    at: in whole seconds since the epoch. miss: the latest write that the cache lacked.
+    """
+
+    at: int
+    miss: Miss | None
+
+
 class MissedWrites:
     """
     Which sessions this process has written to the durable store while the cache could not be told.
@@ -63,11 +74,14 @@ class MissedWrites:
             self._make_room(now)
         self._missed[storage_id] = Miss(next(self._numbers), now)
 
-    def latest(self, storage_id: str) -> Miss | None:
+    def checkpoint(self, storage_id: str) -> Checkpoint:
         """
-        Return the latest write of this session that the cache lacks.
+        Return what is known now: to be called before the durable store is asked.
+
+        Taken afterwards, a process that is held up between its two requests would pass off an
+        old copy as a fresh one.
         """
-        return self._missed.get(storage_id)
+        return Checkpoint(int(self._clock.now()), self._missed.get(storage_id))
 
     def resolve(self, storage_id: str, miss: Miss | None) -> None:
         """
@@ -110,17 +124,6 @@ class MissedWrites:
             self._missed.clear()
 
 
-class Checkpoint(NamedTuple):
-    """
-    What was known just before the durable store was asked: what it says is no older than that.
-
-    at: in whole seconds since the epoch. miss: the latest write that the cache lacked.
-    """
-
-    at: int
-    miss: Miss | None
-
-
 class Freshness:
     """
     revalidate_after: seconds.
@@ -133,15 +136,6 @@ class Freshness:
         self._revalidate_after = revalidate_after
         self._clock = clock
         self.missed = MissedWrites(revalidate_after, clock=clock)
-
-    def checkpoint(self, storage_id: str) -> Checkpoint:
-        """
-        Return what is known now: to be called before the durable store is asked.
-
-        Taken afterwards, a process that is held up between its two requests would pass off an
-        old copy as a fresh one.
-        """
-        return Checkpoint(int(self._clock.now()), self.missed.latest(storage_id))
 
     def is_fresh(self, storage_id: str, record: Record) -> bool:
         """

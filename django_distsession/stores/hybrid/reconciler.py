@@ -16,11 +16,11 @@ from ...exceptions import RecordTooLarge, SessionContended, StoreUnavailable
 from ..cache import CacheStore
 from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
-from ..operations import Operation
+from ..operations import GeneratorStore, Operation
 from ..reconcile import are_same, reconcile
 from ..record import Record
 from .freshness import Checkpoint, Freshness
-from .tiers import Tiers
+from .tiers import Known, Tiers
 
 logger = logging.getLogger("django_distsession.hybrid")
 
@@ -62,6 +62,7 @@ class Reconciler:
     def __init__(
         self,
         cache: CacheStore,
+        durable: GeneratorStore,
         tiers: Tiers,
         *,
         merge: Merge,
@@ -69,6 +70,7 @@ class Reconciler:
         new_deadline: Callable[[], Deadline],
     ) -> None:
         self._cache = cache
+        self._durable = durable
         self._tiers = tiers
         self._merge = merge
         self._freshness = freshness
@@ -107,8 +109,8 @@ class Reconciler:
         except StoreUnavailable as error:
             yield from self._tiers.note_miss_gen(storage_id, token, error)
             return own
-        deadline, durable = self._new_deadline(), Versioned(record, rev)
-        found = yield from self.reconcile_gen(storage_id, durable, cached, checkpoint, deadline)
+        known = Known(Versioned(record, rev), cached, checkpoint)
+        found = yield from self.reconcile_gen(storage_id, known, self._new_deadline())
         if found is not None and found.record.ended:
             # The cache alone knew.
             raise Conflict(found)
@@ -120,56 +122,48 @@ class Reconciler:
         return tokens
 
     def reconcile_gen(
-        self,
-        storage_id: str,
-        durable: Versioned | None,
-        cached: Versioned | None,
-        checkpoint: Checkpoint,
-        deadline: Deadline,
-        *,
-        strict: bool = False,
+        self, storage_id: str, known: Known, deadline: Deadline, *, strict: bool = False
     ) -> Operation[Versioned | None]:
         """
         Bring both stores to the state that holds what both know, and return it.
 
-        durable, cached: what they hold. checkpoint: from before the durable store was asked.
         deadline: after which nothing is tried again.
         strict: whether to raise where the durable store cannot be told. If not, the cache keeps
         its copy as it is, for the next reader to try again.
         """
         for attempt in range(MAX_TRIES):
-            copies = _copies_that_count(durable, cached)
-            agreed = reconcile(storage_id, copies, self._merge)
+            if known.may_be_outdated:
+                checkpoint = self._missed.checkpoint(storage_id)
+                durable = yield from self._durable.get_gen(storage_id)
+                known = Known(durable, known.cached, checkpoint)
+            durable, cached, checkpoint = known
+            agreed = reconcile(storage_id, known.copies, self._merge)
             if cached and self._is_confirmed(storage_id, agreed, cached.record, checkpoint):
                 self._missed.resolve(storage_id, checkpoint.miss)
                 return from_cache(cached)
             if attempt and deadline.left <= 0:
                 break
-            agreed = agreed and self._completed(storage_id, agreed, durable, cached)
-            if agreed is not None:
-                again = self._freshness.checkpoint(storage_id)
-                try:
-                    durable = yield from self._tiers.sync_durable_gen(
-                        storage_id, agreed, durable, cached
-                    )
-                except Conflict as conflict:
-                    checkpoint, durable = again, conflict.current
-                    continue
-                except (StoreUnavailable, RecordTooLarge) as error:
-                    if strict:
-                        raise
-                    logger.debug("The durable store is not told what it lacks: %s", error)
-                    tokens = Tokens(durable and durable.token, cached and cached.token)
-                    return Versioned(agreed, tokens)
-            elif copies:
+            agreed = agreed and self._completed(storage_id, agreed, known)
+            if agreed is None and known.copies:
                 # No session for this process, but maybe for one that knows a newer key.
                 return from_durable(durable) or (cached and from_cache(cached))
+            again = self._missed.checkpoint(storage_id)
             try:
-                token = yield from self._tiers.sync_cache_gen(
-                    storage_id, durable, cached, checkpoint
-                )
+                durable = yield from self._tiers.sync_durable_gen(storage_id, agreed, known)
             except Conflict as conflict:
-                cached = conflict.current
+                known = Known(conflict.current, cached, again)
+                continue
+            except (StoreUnavailable, RecordTooLarge) as error:
+                if strict:
+                    raise
+                logger.debug("The durable store is not told what it lacks: %s", error)
+                tokens = Tokens(durable and durable.token, cached and cached.token)
+                return agreed and Versioned(agreed, tokens)
+            try:
+                known = Known(durable, cached, checkpoint)
+                token = yield from self._tiers.sync_cache_gen(storage_id, known)
+            except Conflict as conflict:
+                known = Known(durable, conflict.current, checkpoint)
             else:
                 return durable and Versioned(durable.record, Tokens(durable.token, token))
         if strict:
@@ -188,30 +182,15 @@ class Reconciler:
             return False
         return cached.validated_at >= checkpoint.at or self._freshness.is_fresh(storage_id, cached)
 
-    def _completed(
-        self,
-        storage_id: str,
-        agreed: Record,
-        durable: Versioned | None,
-        cached: Versioned | None,
-    ) -> Record | None:
+    def _completed(self, storage_id: str, agreed: Record, known: Known) -> Record | None:
         """
         Return a record with all that a durable store wants to know, where it is to be told the
         cache's, which does not keep the user. None if that cannot be decoded.
         """
+        durable, cached, _ = known
         if agreed.ended or cached is None or not are_same(agreed, cached.record):
             return agreed
         if durable is not None and are_same(agreed, durable.record):
             return agreed
         whole = self._merge(storage_id, [agreed])
         return whole and whole.retained_until(agreed.retention_deadline)
-
-
-def _copies_that_count(durable: Versioned | None, cached: Versioned | None) -> list[Record]:
-    """
-    Return what there is to reconcile: not a copy in the cache of what is gone.
-    """
-    copies = [] if durable is None else [durable.record]
-    if cached is not None and (copies or cached.record.ended or cached.record.unsynced):
-        copies.append(cached.record)
-    return copies

@@ -25,7 +25,7 @@ from .freshness import Checkpoint, Freshness
 from .handoff import Handoff
 from .reconciler import Reconciler, Tokens, from_cache, from_durable
 from .single_flight import SingleFlight
-from .tiers import Tiers, pass_by_cache
+from .tiers import Known, Tiers, pass_by_cache
 from .write_behind import WriteBehind
 
 
@@ -60,6 +60,7 @@ class HybridStore(GeneratorStore, DurableStore):
         self._tiers = Tiers(cache, self._durable_gens, self._missed)
         self._reconciler = Reconciler(
             cache,
+            self._durable_gens,
             self._tiers,
             merge=merge,
             freshness=self._freshness,
@@ -103,15 +104,15 @@ class HybridStore(GeneratorStore, DurableStore):
         """
         Ask the durable store, however fresh the cache seems, and all of the cache's servers.
         """
-        deadline, checkpoint = self._new_deadline(), self._freshness.checkpoint(storage_id)
+        deadline, checkpoint = self._new_deadline(), self._missed.checkpoint(storage_id)
         durable = yield from self._durable_gens.get_gen(storage_id)
         try:
             cached = yield from self._cache.refresh_gen(storage_id, at_least)
         except StoreUnavailable as error:
             pass_by_cache(error)
             return self._without_cache(durable, error)
-        reconcile = self._reconciler.reconcile_gen
-        return (yield from reconcile(storage_id, durable, cached, checkpoint, deadline))
+        known = Known(durable, cached, checkpoint)
+        return (yield from self._reconciler.reconcile_gen(storage_id, known, deadline))
 
     def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
         """
@@ -123,7 +124,7 @@ class HybridStore(GeneratorStore, DurableStore):
             found = None if cached is None else (yield from self.get_gen(storage_id))
             if found is not None:
                 raise Conflict(found)
-        checkpoint = self._freshness.checkpoint(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
             token = yield from self._durable_gens.add_gen(storage_id, record)
         except Conflict as conflict:
@@ -137,7 +138,7 @@ class HybridStore(GeneratorStore, DurableStore):
         """
         Compare and swap in the durable store, then write to the cache.
         """
-        checkpoint = self._freshness.checkpoint(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
             if token.durable is None:
                 # Read from a cache that did not know what the durable store holds.
@@ -155,7 +156,7 @@ class HybridStore(GeneratorStore, DurableStore):
         End the session in the durable store, then in the cache.
         """
         tombstone = Record.tombstone(expires_at)
-        checkpoint = self._freshness.checkpoint(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
             yield from self._tiers.end_durably_gen(storage_id, expires_at, token and token.durable)
         except StoreUnavailable as error:
@@ -173,10 +174,10 @@ class HybridStore(GeneratorStore, DurableStore):
         cached = yield from self._cache.get_gen(storage_id)
         if cached is None or not cached.record.unsynced:
             return False
-        deadline, checkpoint = self._new_deadline(), self._freshness.checkpoint(storage_id)
+        deadline, checkpoint = self._new_deadline(), self._missed.checkpoint(storage_id)
         durable = yield from self._durable_gens.get_gen(storage_id)
-        reconcile = self._reconciler.reconcile_gen
-        yield from reconcile(storage_id, durable, cached, checkpoint, deadline, strict=True)
+        known = Known(durable, cached, checkpoint)
+        yield from self._reconciler.reconcile_gen(storage_id, known, deadline, strict=True)
         return True
 
     def sync(self, storage_id: str) -> bool:
@@ -240,27 +241,20 @@ class HybridStore(GeneratorStore, DurableStore):
     def _ask_gen(
         self, storage_id: str, cached: Versioned | None, is_reached: bool, deadline: Deadline
     ) -> Operation[Versioned | None]:
-        checkpoint = self._freshness.checkpoint(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         durable = yield from self._durable_gens.get_gen(storage_id)
-        reconcile = self._reconcile_gen
-        return (yield from reconcile(storage_id, durable, cached, is_reached, checkpoint, deadline))
+        known = Known(durable, cached, checkpoint)
+        return (yield from self._reconcile_gen(storage_id, known, is_reached, deadline))
 
     def _reconcile_gen(
-        self,
-        storage_id: str,
-        durable: Versioned | None,
-        cached: Versioned | None,
-        is_reached: bool,
-        checkpoint: Checkpoint,
-        deadline: Deadline,
+        self, storage_id: str, known: Known, is_reached: bool, deadline: Deadline
     ) -> Operation[Versioned | None]:
         if not is_reached:
-            return self._without_cache(durable)
-        if durable is None and cached is None and self._write_behind.allowed:
+            return self._without_cache(known.durable)
+        if known.durable is None and known.cached is None and self._write_behind.allowed:
             # One of the cache's servers may have taken it alone, and be silent.
-            cached = yield from self._cache.refresh_gen(storage_id, 0)
-        reconcile = self._reconciler.reconcile_gen
-        return (yield from reconcile(storage_id, durable, cached, checkpoint, deadline))
+            known = known._replace(cached=(yield from self._cache.refresh_gen(storage_id, 0)))
+        return (yield from self._reconciler.reconcile_gen(storage_id, known, deadline))
 
     def _bring_together(self, storage_id: str) -> None:
         run(self._look_and_ask_gen(storage_id, self._new_deadline()))
@@ -291,5 +285,5 @@ class HybridStore(GeneratorStore, DurableStore):
         cached, is_reached = yield from self._look_gen(storage_id)
         if not is_reached:
             self._missed.add(storage_id)
-        known = durable, cached, is_reached, checkpoint
-        return Conflict((yield from self._reconcile_gen(storage_id, *known, self._new_deadline())))
+        known, deadline = Known(durable, cached, checkpoint), self._new_deadline()
+        return Conflict((yield from self._reconcile_gen(storage_id, known, is_reached, deadline)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
+from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
 from .. import forking
@@ -15,7 +16,7 @@ from ..contract import Conflict, Token, Versioned
 from ..operations import GeneratorStore, Operation
 from ..reconcile import are_same
 from ..record import Record
-from .freshness import Checkpoint, MissedWrites
+from .freshness import CLOCK_TOLERANCE, Checkpoint, MissedWrites
 
 logger = logging.getLogger("django_distsession.hybrid")
 
@@ -29,6 +30,40 @@ def pass_by_cache(error: StoreUnavailable) -> None:
     if isinstance(error, UnreadableCopy):
         raise error
     logger.debug("The cache is passed by: %s", error)
+
+
+class Known(NamedTuple):
+    """
+    What both stores were found to hold of a session.
+
+    checkpoint: from before the durable store was asked.
+    """
+
+    durable: Versioned | None
+    cached: Versioned | None
+    checkpoint: Checkpoint
+
+    @property
+    def copies(self) -> list[Record]:
+        """
+        The copies that count: not one in the cache of what is gone.
+        """
+        copies = [] if self.durable is None else [self.durable.record]
+        if self.cached is not None:
+            cached = self.cached.record
+            if copies or cached.ended or cached.unsynced:
+                copies.append(cached)
+        return copies
+
+    @property
+    def may_be_outdated(self) -> bool:
+        """
+        Whether the durable store may have been told of the copy in the cache since it was asked,
+        as far as the clocks of two hosts can tell.
+        """
+        if self.durable is not None or self.cached is None:
+            return False
+        return self.cached.record.validated_at + CLOCK_TOLERANCE >= self.checkpoint.at
 
 
 class Tiers:
@@ -50,11 +85,14 @@ class Tiers:
         self._counting = threading.Lock()
 
     def sync_durable_gen(
-        self, storage_id: str, agreed: Record, durable: Versioned | None, cached: Versioned | None
-    ) -> Operation[Versioned]:
+        self, storage_id: str, agreed: Record | None, known: Known
+    ) -> Operation[Versioned | None]:
         """
-        Tell the durable store what it lacks, and return what it holds then.
+        Tell the durable store what it lacks of what both agree on, and return what it holds then.
         """
+        durable, cached, _ = known
+        if agreed is None:
+            return None
         token: Token = durable and durable.token
         if agreed.ended:
             if durable is not None:
@@ -70,16 +108,11 @@ class Tiers:
             token = yield from self._durable.replace_gen(storage_id, agreed, token)
         return Versioned(agreed, token)
 
-    def sync_cache_gen(
-        self,
-        storage_id: str,
-        durable: Versioned | None,
-        cached: Versioned | None,
-        checkpoint: Checkpoint,
-    ) -> Operation[Token]:
+    def sync_cache_gen(self, storage_id: str, known: Known) -> Operation[Token]:
         """
         Tell the cache what the durable store holds, and return the cache's token for that.
         """
+        durable, cached, checkpoint = known
         token: Token = None
         try:
             if durable is None:

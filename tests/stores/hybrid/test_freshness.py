@@ -13,14 +13,14 @@ from tests.stores.manual_clock import ManualClock
 
 def test_only_the_latest_write_that_was_missed_resolves_it() -> None:
     missed = MissedWrites(REVALIDATE_AFTER)
-    assert missed.latest("a") is None
+    assert missed.checkpoint("a").miss is None
     missed.add("a")
-    first = missed.latest("a")
+    first = missed.checkpoint("a").miss
     missed.add("a")
     missed.resolve("a", None)
     missed.resolve("a", first)
     assert missed.ids() == ["a"]
-    missed.resolve("a", missed.latest("a"))
+    missed.resolve("a", missed.checkpoint("a").miss)
     assert missed.ids() == []
 
 

@@ -13,11 +13,12 @@ from tests.stores.hybrid.conftest import (
     change,
     contents,
     create,
+    hybrid_store,
     killed_between_the_writes,
     loaded,
     storage_id,
 )
-from tests.stores.hybrid.fakes import FakeStore
+from tests.stores.hybrid.fakes import FakeStore, one_shot
 
 
 @pytest.mark.parametrize("damaged", ["cache", "durable"])
@@ -95,3 +96,22 @@ def test_a_tombstone_in_the_cache_outlives_every_copy_there(tiers: Tiers) -> Non
     assert cached is not None
     assert cached.ended
     assert cached.expires_at == longest
+
+
+@pytest.mark.parametrize("is_refreshed", [False, True])
+def test_a_copy_that_was_confirmed_since_the_durable_store_was_asked_is_not_gone(
+    either: Tiers, is_refreshed: bool
+) -> None:
+    process, other = either.process(), either.process()
+    either.durable.up = False
+    key = create(process, a=1)
+    session = loaded(process, key)
+    either.durable.up = True
+    # The durable store's answer is "nothing". While it is on its way, `other` tells the durable
+    # store what the cache took alone, and the cache that it did.
+    one_shot(either.durable, "get", lambda: contents(other, key), "after")
+    if is_refreshed:
+        assert hybrid_store(process).refresh(storage_id(key), 1) is not None
+    session["b"] = 1
+    session.save()
+    assert contents(process, key) == {"a": 1, "b": 1}
