@@ -33,7 +33,7 @@ class Expiry(StoreTests):
     def test_what_expired_makes_room(self, store: Store, storage_id: str) -> None:
         expired = self.make_record("a", expires_in=-HOUR)
         store.add(storage_id, expired)
-        record = self.make_record("b", generation=2)
+        record = self.make_record("a", "b", generation=2)
         found = store.get(storage_id)
         if found is None:
             store.add(storage_id, record)
