@@ -42,7 +42,7 @@ def test_an_operation_whose_driver_is_interrupted_is_over_at_once() -> None:
         finally:
             ended.append(True)
 
-    # Its traceback keeps the driver's frame.
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as caught:
         run(InterruptedBeforeItGoesOn(operation()))  # type: ignore[arg-type]
+    assert caught.tb, "which keeps the driver's frame, and the operation in it"
     assert ended

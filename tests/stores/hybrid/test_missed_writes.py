@@ -47,6 +47,22 @@ def test_a_process_sees_its_own_save_when_the_cache_comes_back_with_an_old_copy(
     assert tiers.durable.calls == []
 
 
+def test_a_save_that_reaches_the_cache_makes_good_for_one_that_did_not(tiers: Tiers) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    session = loaded(process, key)
+    tiers.cache.up = False
+    session["b"] = 1
+    session.save()
+    tiers.cache.up = True
+    tiers.cache.flush()
+    session["c"] = 1
+    session.save()
+    tiers.durable.calls.clear()
+    assert contents(process, key) == {"a": 1, "b": 1, "c": 1}
+    assert tiers.durable.calls == []
+
+
 def test_a_session_that_ended_while_the_cache_was_away_is_over_for_who_ended_it(
     tiers: Tiers,
 ) -> None:

@@ -51,6 +51,22 @@ def test_a_copy_of_the_cache_reaches_the_durable_store_with_its_user(either: Tie
     assert not cached.unsynced
 
 
+def test_what_the_durable_store_took_without_a_reply_is_unsynced_no_longer(either: Tiers) -> None:
+    process = either.process()
+    key = create(process, a=1)
+    either.durable.up, either.durable.loses_replies = False, True
+    change(process, key, "b")
+    either.durable.up = True
+    record, token = either.cache.held[storage_id(key)]
+    assert record.unsynced
+    either.cache.held[storage_id(key)] = record.retained_until(record.expires_at + 1000), token
+    assert contents(process, key) == {"a": 1, "b": 1}
+    cached = either.cached(key)
+    assert cached is not None
+    assert not cached.unsynced
+    assert cached.retention_deadline == record.expires_at + 1000
+
+
 def test_what_is_told_to_the_cache_is_held_as_long_as_older_copies_live(tiers: Tiers) -> None:
     process = tiers.process()
     key = create(process, a=1)
