@@ -1,8 +1,8 @@
 """
 The settings: read, completed with defaults and validated in this one place.
 
-`problems()` serves the system checks; `get()` everybody else. Nothing that a check lets pass fails
-later.
+`problems()` is for the system checks, `get()` for everything else. Settings that pass the checks do
+not fail later.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def engine_in_use() -> Any:
     try:
         engine = import_module(settings.SESSION_ENGINE)
     except ImportError:
-        # Django says so, and better, as soon as the engine is used.
+        # Django reports it when the engine is used.
         return None
     session_store = getattr(engine, "SessionStore", None)
     return session_store if hasattr(session_store, "needed_settings") else None
