@@ -134,6 +134,22 @@ def test_the_watcher_tries_until_the_server_answers(
     assert not breaker.succeeded()
 
 
+def test_it_tells_by_the_time_of_day_since_when_that_is_so(server: Server) -> None:
+    now = [1000.0]
+    breaker = CircuitBreaker(
+        server.probe, retry_after=NEVER, time_out=0.0, clock=Clock(now=lambda: now[0])
+    )
+    assert (breaker.status().since, breaker.up_since) == (1000.0, 0.0)
+    now[0] = 2000.0
+    breaker.failed(ERROR)
+    assert breaker.status().since == 2000.0
+    now[0] = 3000.0
+    breaker.succeeded()
+    assert breaker.status().since == breaker.up_since == 3000.0
+    server.answers.put(None)
+    until(lambda: not watchers())
+
+
 def test_a_probe_waits_as_long_as_the_pause_to_the_next_one(
     make: Callable[..., CircuitBreaker], server: Server
 ) -> None:

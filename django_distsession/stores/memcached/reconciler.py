@@ -94,12 +94,7 @@ class Reconciler:
                 return Versioned(agreed, tokens), 0
             if written is not None:
                 return Versioned(agreed, tokens), written
-            seconds = delay(
-                attempt, first=FIRST_PAUSE, longest=LONGEST_PAUSE, uniform=self._uniform
-            )
-            if until - self._clock.monotonic() < seconds:
-                raise StoreUnavailable("A session in memcached kept changing while it was read.")
-            yield Pause(seconds)
+            yield self._pause(attempt, until)
             attempt += 1
 
     def _read_gen(
@@ -119,6 +114,12 @@ class Reconciler:
             replies = answers((yield from insist_gen(exchange, replies)))
             copies = self._read(replica_set, nodes, replies)
         return copies
+
+    def _pause(self, attempt: int, until: float) -> Pause:
+        seconds = delay(attempt, first=FIRST_PAUSE, longest=LONGEST_PAUSE, uniform=self._uniform)
+        if until - self._clock.monotonic() < seconds:
+            raise StoreUnavailable("A session in memcached kept changing while it was read.")
+        return Pause(seconds)
 
     def _read(
         self, replica_set: ReplicaSet, nodes: Sequence[Node], replies: Sequence[Reply | None]

@@ -191,16 +191,10 @@ class MemcachedStore(CacheStore):
             raise Conflict((yield from self.get_gen(storage_id)))
 
     def reachable_since(self, storage_id: str) -> float:
-        """
-        Tell since when at least a quorum of the replicas has answered.
-        """
         times = [node.up_since() for node in self._replica_set(storage_id).replicas]
         return sorted(times)[self._quorum - 1]
 
     def on_recovery(self, listener: Callable[[], object]) -> None:
-        """
-        Have `listener` called whenever a server answers again.
-        """
         for node in self.nodes:
             node.listeners.append(listener)
 
@@ -220,15 +214,9 @@ class MemcachedStore(CacheStore):
         return run(self.repair_gen(storage_id, misplaced))
 
     def list_ids(self, node: Node) -> Listing:
-        """
-        Return the storage ids of what a server holds. `StoreUnavailable` if it does not tell.
-        """
         return Listing(node, self._prefix)
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Tell what every configured server holds.
-        """
         replica_set, now = self._replica_set(storage_id), self._clock.now()
         replies = replica_set.asking(self.nodes, self._until(), insists=True).perform()
         return [
@@ -237,9 +225,6 @@ class MemcachedStore(CacheStore):
         ]
 
     def status(self) -> list[dict[str, Any]]:
-        """
-        Tell how each server is doing, as this process sees it: see `NodeStatus`.
-        """
         return [{"store": "memcached", **asdict(node.status())} for node in self.nodes]
 
     def close(self) -> None:

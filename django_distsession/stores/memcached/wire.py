@@ -84,27 +84,11 @@ def unpack(of: bytes, value: bytes) -> Record:
     if value[2] > FORMAT:
         raise NewerFormat
     try:
-        (
-            _,
-            _,
-            flags,
-            generation,
-            tag,
-            expires_at,
-            retain_until,
-            created_at,
-            validated_at,
-            owner,
-            size,
-        ) = HEADER.unpack_from(value)
+        _, _, flags, generation, tag, *times, owner, size = HEADER.unpack_from(value)
     except struct.error:
         raise ForeignValue from None
     end = HEADER.size + size
-    if (
-        owner != of
-        or len(value) < end
-        or max(generation, expires_at, retain_until, created_at, validated_at) > LARGEST
-    ):
+    if owner != of or len(value) < end or max(generation, *times) > LARGEST:
         raise ForeignValue
     try:
         name = tag.decode("ascii")
@@ -113,6 +97,7 @@ def unpack(of: bytes, value: bytes) -> Record:
         raise ForeignValue from None
     if not is_tag(name):
         raise ForeignValue
+    expires_at, retain_until, created_at, validated_at = times
     return Record(
         Stamp(generation, name),
         expires_at,

@@ -16,7 +16,7 @@ from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.clock import Clock
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.stores.memcached import MemcachedStore, wire
+from django_distsession.stores.memcached import wire
 from django_distsession.stores.memcached.connection import Connection
 from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.protocol import Reply
@@ -270,37 +270,6 @@ def test_a_record_with_a_damaged_time_can_be_ended(
     sessions(key).delete(key)
     assert copies(sessions, key)
     assert contents(sessions, key) == {}
-
-
-@pytest.mark.parametrize("offset", [-3600, 3600])
-def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
-    nodes: list[MemcachedNode], offset: int
-) -> None:
-    def store(offset: int) -> MemcachedStore:
-        return MemcachedStore(
-            [node.address for node in nodes[:2]],
-            namespace=storage_id,
-            merge=lambda storage_id, records: records[0],
-            replicas=2,
-            quorum=1,
-            clock=Clock(now=lambda: now + offset),
-        )
-
-    storage_id, now = random.randbytes(32).hex(), int(time.time())
-    right, wrong = store(0), store(offset)
-    try:
-        token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
-        first, second = right.nodes
-        # The first server lost its copy, is given one, and is soon the only one with any.
-        right.invalidate(storage_id, {first: token[first]})
-        assert wrong.get(storage_id) is not None
-        right.invalidate(storage_id, {second: token[second]})
-        found = right.get(storage_id)
-        assert found is not None
-        assert found.record.expires_at == now + 100
-    finally:
-        right.close()
-        wrong.close()
 
 
 def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(

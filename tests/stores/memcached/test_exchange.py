@@ -209,6 +209,7 @@ def test_a_second_reply_that_comes_later_meets_no_reader(sessions: Any, liar: Li
     assert select.select([connection.sock.raw], [], [], 10)[0]
     # Noticed before the next request is sent, so nobody is the worse for it.
     assert contents(sessions, keys[1]) == {"mine": 1}
+    assert sessions.status()[0]["last_error"] is None
 
 
 def test_a_value_of_another_session_is_no_session(
