@@ -158,7 +158,7 @@ def test_what_nobody_was_given_is_not_looked_into(
     session = session_class(session.session_key)
     assert session["last_seen"] == 1
     session["last_seen"] = 2
-    codec = session_class._engine().records.codec
+    codec = session_class.runtime.records.codec
     unpacked: list[bytes] = []
     loads = codec.loads
 

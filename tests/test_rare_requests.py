@@ -16,6 +16,7 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.contract import Conflict, Versioned
 from tests.conftest import stored
+from tests.interposing import interposed
 
 Engine = type[StoreBackedSession]
 
@@ -114,7 +115,7 @@ def test_after_a_new_key_that_could_not_be_had_the_session_goes_on_under_the_old
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_class.get_store(), "add", fail)
+        patch.setattr(interposed(session_class), "add", fail)
         with pytest.raises(error):
             session.cycle_key()
     session["n"] = 1
@@ -220,7 +221,7 @@ def test_what_was_seen_is_written_again_if_an_older_copy_comes_to_light(
     session_class: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = stored(session_class, old=1)
-    store, storage_id = session_class.get_store(), session_class.storage_id(key) or ""
+    store, storage_id = interposed(session_class), session_class.storage_id(key) or ""
     older = store.get(storage_id)
     assert older is not None
     save_elsewhere(session_class, key, seen=True)

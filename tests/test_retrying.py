@@ -13,6 +13,7 @@ from django_distsession.stamps import HISTORY
 from django_distsession.stores.contract import Conflict, Store, Token
 from django_distsession.stores.record import Record
 from tests.conftest import stored
+from tests.interposing import interposed
 
 Engine = type[StoreBackedSession]
 
@@ -53,7 +54,7 @@ def test_a_save_does_not_undo_one_that_had_seen_it(
     session = session_class(key)
     session["value"] = "first"
     lose_a_reply(
-        session_class.get_store(),
+        interposed(session_class),
         monkeypatch,
         lambda: seen.append(overwrite(session_class, key, "second")),
     )
@@ -84,7 +85,7 @@ def test_a_removal_does_not_undo_what_came_after_it(
         other["value"] = "new"
         other.save()
 
-    lose_a_reply(session_class.get_store(), monkeypatch, add)
+    lose_a_reply(interposed(session_class), monkeypatch, add)
     session.save()
     assert session_class(key)["value"] == session["value"] == "new"
     assert ("other" in session_class(key)) == (change == "remove")
@@ -102,7 +103,7 @@ def test_a_save_finds_itself_where_others_wrote_other_keys(
         other["theirs"] = other["value"]
         other.save()
 
-    lose_a_reply(session_class.get_store(), monkeypatch, add)
+    lose_a_reply(interposed(session_class), monkeypatch, add)
     session.save()
     assert dict(session_class(key).items()) == {"value": "mine", "theirs": "mine"}
     assert dict(session.items()) == {"value": "mine", "theirs": "mine"}
@@ -122,7 +123,7 @@ def test_how_many_saves_later_a_save_still_finds_itself(
         for number in range(others):
             overwrite(session_class, key, f"other {number}")
 
-    lose_a_reply(session_class.get_store(), monkeypatch, overwrite_often, applied=applied)
+    lose_a_reply(interposed(session_class), monkeypatch, overwrite_often, applied=applied)
     session.save()
     assert session_class(key)["value"] == f"other {others - 1}"
 
@@ -133,7 +134,7 @@ def test_a_save_that_nobody_saw_is_made_again(
     key = stored(session_class, value="")
     session = session_class(key)
     session["value"] = "mine"
-    store = session_class.get_store()
+    store = interposed(session_class)
     replace = store.replace
 
     def refuse(storage_id: str, record: Record, token: Token) -> Token:

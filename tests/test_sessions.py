@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,14 +15,15 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from django_distsession.backends import expiry
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.records import CLOCK_SKEW
+from django_distsession.clock import Clock
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.contract import Store
 from django_distsession.stores.record import Record
 from tests.conftest import stored
+from tests.interposing import interposed
 
 Engine = type[StoreBackedSession]
 
@@ -52,7 +54,14 @@ class Calls:
 
 @pytest.fixture
 def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
+    return Calls(interposed(session_class), monkeypatch)
+
+
+def set_clock(session_class: Engine, now: float) -> None:
+    """
+    Have this engine's sessions take it to be this moment, until settings change.
+    """
+    session_class.runtime.clock = Clock(now=lambda: now)
 
 
 def contents(session_class: Engine, key: str) -> dict[str, Any]:
@@ -277,19 +286,17 @@ def test_cycling_the_key_keeps_the_data_and_ends_the_old_session(session_class: 
     assert not session.exists(old)
 
 
-def test_the_lifetime_is_extended_once_per_interval(
-    session_class: Engine, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = expiry.now()
-    monkeypatch.setattr(expiry, "now", lambda: now)
+def test_the_lifetime_is_extended_once_per_interval(session_class: Engine, calls: Calls) -> None:
+    now = time.time()
+    set_clock(session_class, now)
     key = stored(session_class, a=1)
-    monkeypatch.setattr(expiry, "now", lambda: now + 299)
+    set_clock(session_class, now + 299)
     session = session_class(key)
     session.keys()
     calls.names.clear()
     session.save()
     assert calls == []
-    monkeypatch.setattr(expiry, "now", lambda: now + 301)
+    set_clock(session_class, now + 301)
     session.save()
     assert calls == ["replace"]
     session.save()
@@ -298,18 +305,15 @@ def test_the_lifetime_is_extended_once_per_interval(
     assert calls == ["get"]
 
 
-def test_a_short_session_is_extended_before_it_runs_out(
-    session_class: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_short_session_is_extended_before_it_runs_out(session_class: Engine) -> None:
     session = session_class()
     session.set_expiry(60)
     session.save()
-    assert session._loaded is not None
-    before = session._loaded.record.expires_at
-    now = expiry.now()
-    monkeypatch.setattr(expiry, "now", lambda: now + 7)
+    assert session.loaded is not None
+    before = session.loaded.record.expires_at
+    set_clock(session_class, time.time() + 7)
     session.save()
-    assert session._loaded.record.expires_at >= before + 7
+    assert session.loaded.record.expires_at >= before + 7
 
 
 def test_a_shortened_session_is_remembered_as_long_as_longer_copies_live(
@@ -411,7 +415,7 @@ def test_an_ill_formed_key_causes_no_io_where_keys_are_not_hashed(
     session_class: Engine, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(HASH_KEYS=False)
-    calls = Calls(session_class.get_store(), monkeypatch)
+    calls = Calls(interposed(session_class), monkeypatch)
     session = session_class("_design/x")
     assert session.load() == {}
     assert calls == []
@@ -467,7 +471,7 @@ def test_a_prolonged_record_is_no_session(session_class: Engine) -> None:
     session.set_expiry(-CLOCK_SKEW)
     session.save()
     key = session.session_key or ""
-    replace_record(session_class, key, expires_at=expiry.now() + 1000)
+    replace_record(session_class, key, expires_at=int(time.time()) + 1000)
     assert session_class(key).load() == {}
 
 
@@ -552,7 +556,7 @@ def test_an_unavailable_store_is_not_an_empty_session(
     def fail(*args: Any) -> Any:
         raise StoreUnavailable("down")
 
-    monkeypatch.setattr(session_class.get_store(), "get", fail)
+    monkeypatch.setattr(interposed(session_class), "get", fail)
     session = session_class(key)
     with pytest.raises(StoreUnavailable):
         session.load()

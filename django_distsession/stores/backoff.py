@@ -13,16 +13,22 @@ FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
 
-def pause(
+def delay(
     attempt: int,
     *,
     longest: float = LONGEST_PAUSE,
     uniform: Callable[[float, float], float] = random.uniform,
-    sleep: Callable[[float], object] = time.sleep,
-) -> None:
+) -> float:
     """
-    Sleep for a random time, up to `longest` seconds after many attempts.
+    Return how many seconds to pause: at random, up to `longest` after many attempts.
 
     "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
     """
-    sleep(uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest)))
+    return uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest))
+
+
+def pause(attempt: int, *, longest: float = LONGEST_PAUSE) -> None:
+    """
+    Sleep for such a time.
+    """
+    time.sleep(delay(attempt, longest=longest))

@@ -10,6 +10,7 @@ from django.test import AsyncClient, Client
 
 from django_distsession.exceptions import StoreUnavailable
 
+from ..interposing import interposed
 from ..test_sessions import Calls, Engine
 
 OURS = "django_distsession.middleware.SessionMiddleware"
@@ -59,7 +60,7 @@ class Outage:
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise StoreUnavailable("The store is down.")
 
-        store = self._session_class.get_store()
+        store = interposed(self._session_class)
         for name in names or STORE_METHODS:
             # Not every store can be asked to refresh.
             if hasattr(store, name):
@@ -87,7 +88,7 @@ def browser(request: pytest.FixtureRequest, settings: Any, session_class: Engine
 
 @pytest.fixture
 def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
+    return Calls(interposed(session_class), monkeypatch)
 
 
 @pytest.fixture

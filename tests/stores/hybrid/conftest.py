@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from django_distsession import conf
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.backends.records import Records
+from django_distsession.backends.runtime import Runtime, runtimes
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.record import Record
 from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable
@@ -38,11 +37,11 @@ class Tiers:
 
         class Session(StoreBackedSession):
             @classmethod
-            def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
+            def make_store(cls, runtime: Runtime) -> HybridStore:
                 return HybridStore(
                     tiers.cache,
                     tiers.durable,
-                    merge=records.merge,
+                    merge=runtime.records.merge,
                     revalidate_after=REVALIDATE_AFTER,
                     either=tiers.either,
                     timeout=timeout,
@@ -107,11 +106,11 @@ def contents(process: Process, key: str) -> dict[str, object] | None:
 
 @pytest.fixture(autouse=True)
 def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saving, "pause", lambda attempt: None)
-    before = dict(StoreBackedSession._engines)
+    monkeypatch.setattr(saving, "delay", lambda attempt: 0.0)
+    before = dict(runtimes)
     yield
-    StoreBackedSession._engines.clear()
-    StoreBackedSession._engines.update(before)
+    runtimes.clear()
+    runtimes.update(before)
 
 
 @pytest.fixture
