@@ -22,7 +22,7 @@ from . import administration
 from .access_tracking import EVERYTHING, AccessedKeys
 from .creating import create_gen, cycle_key_gen
 from .ending import delete_gen
-from .expiry import EXPIRY_KEY, LONGEST_AGE
+from .expiry import LONGEST_AGE
 from .loading import Loaded, Seen, exists_gen, load_gen
 from .overriding import is_ours
 from .runtime import Runtime, RuntimeOfEngine
@@ -153,15 +153,6 @@ class StoreBackedSession(SessionBase):
 
     # Expiry.
 
-    def get_expiry_age(self, **kwargs: Any) -> int:
-        """
-        As Django's, which asks for the time also where the answer does not depend on it.
-        """
-        expiry = kwargs["expiry"] if "expiry" in kwargs else self.get(EXPIRY_KEY)
-        if not expiry:
-            return self.get_session_cookie_age()
-        return super().get_expiry_age(**{**kwargs, "expiry": expiry})
-
     def expires_at(self, expiry: Any) -> int:
         """
         Return when a session that was given this expiry is over, in seconds since the epoch.
@@ -177,12 +168,6 @@ class StoreBackedSession(SessionBase):
         Ask the store for nothing any more: what was not read is empty, what changes is dropped.
         """
         self.unavailable = self.anonymous_when_unavailable = True
-
-    def drops_changes(self) -> bool:
-        """
-        Whether an outage made this an empty session that is not saved.
-        """
-        return self.unavailable and self.anonymous_when_unavailable
 
     def go_on_without(self, error: StoreUnavailable) -> None:
         """

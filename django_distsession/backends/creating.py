@@ -42,7 +42,7 @@ def create_gen(session: StoreBackedSession) -> Operation[None]:
             # What was loaded belongs to the key that it was loaded by.
             session._session_key = before
             raise
-        if session.drops_changes():
+        if session.unavailable and session.anonymous_when_unavailable:
             session._session_key = before
         session.modified = True
         return
@@ -56,5 +56,5 @@ def cycle_key_gen(session: StoreBackedSession) -> Operation[None]:
     old_key = session.session_key
     yield CallMethod(session.create, session.acreate)
     session._session_cache = values
-    if old_key and not session.drops_changes():
+    if old_key and not (session.unavailable and session.anonymous_when_unavailable):
         yield CallMethod(session.delete, session.adelete, old_key)

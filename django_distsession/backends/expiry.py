@@ -4,9 +4,6 @@ When a session expires, and whether it is worth a write to say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from .runtime import Runtime
 
 # Where Django keeps what `set_expiry` was given.
@@ -17,9 +14,6 @@ TOUCH_FRACTION = 10
 
 # 317 years, in seconds: what is beyond makes no difference.
 LONGEST_AGE = 10**10
-
-# From what `set_expiry` was given to seconds since the epoch, as of now.
-ExpiresAt = Callable[[Any], int]
 
 
 def is_touch_due(runtime: Runtime, stored: int, expires_at: int) -> bool:

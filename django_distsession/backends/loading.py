@@ -61,13 +61,14 @@ def load_gen(session: StoreBackedSession) -> Operation[dict[str, Any]]:
     """
     Return what the session dict is to be: empty, and without a key, if there is no such session.
     """
-    if session.drops_changes():
+    if session.unavailable and session.anonymous_when_unavailable:
         return {}
     runtime, session_key, loaded = session.runtime, session.session_key, None
     storage_id = runtime.storage_id(session_key) if session_key else None
     try:
         if storage_id is not None:
-            loaded = yield from read_gen(runtime, session.seen, storage_id, session.version_cookie)
+            found = yield from read_gen(session, storage_id)
+            loaded = usable(session, storage_id, found)
     except StoreUnavailable as error:
         session.go_on_without(error)
         return {}
@@ -93,28 +94,22 @@ def exists_gen(runtime: Runtime, session_key: str) -> Operation[bool]:
     return found is not None and found.record.is_live(runtime.clock.now())
 
 
-def read_gen(
-    runtime: Runtime, seen: Seen, storage_id: str, cookie: str | None
-) -> Operation[Loaded | None]:
+def read_gen(session: StoreBackedSession, storage_id: str) -> Operation[Versioned | None]:
     """
-    Read a session; None if there is none.
-
-    cookie: the browser's version cookie, where there are such.
+    Read what is stored, and further where the browser has seen a later save than that.
     """
-    found = yield from runtime.operations.get_gen(storage_id)
-    if cookie is not None:
-        at_least = version_cookie.read(cookie, storage_id)
-        if _generation(found) < at_least:
-            found = yield from _look_further_gen(runtime, storage_id, found, at_least)
-    return usable(runtime, seen, storage_id, found)
+    operations, cookie = session.runtime.operations, session.version_cookie
+    if cookie is None:
+        return operations.get_gen(storage_id)
+    return _as_new_as_seen_gen(session.runtime, storage_id, version_cookie.read(cookie, storage_id))
 
 
-def _look_further_gen(
-    runtime: Runtime, storage_id: str, found: Versioned | None, at_least: int
+def _as_new_as_seen_gen(
+    runtime: Runtime, storage_id: str, at_least: int
 ) -> Operation[Versioned | None]:
-    """
-    Look for a later save than the one that was found, since the browser has seen one.
-    """
+    found = yield from runtime.operations.get_gen(storage_id)
+    if _generation(found) >= at_least:
+        return found
     if isinstance(runtime.store, Refreshable):
         refreshed = yield from runtime.operations.refresh_gen(storage_id, at_least)
         # What was found first may be newer than what is found further off.
@@ -130,13 +125,14 @@ def _look_further_gen(
     return found
 
 
-def usable(runtime: Runtime, seen: Seen, storage_id: str, found: Versioned | None) -> Loaded | None:
+def usable(session: StoreBackedSession, storage_id: str, found: Versioned | None) -> Loaded | None:
     """
     Return a live record with its contents; None if it is ended, expired or cannot be read.
     """
     if found is None:
         return None
-    record, now = found.record, runtime.clock.now()
+    runtime, record = session.runtime, found.record
+    now = runtime.clock.now()
     if not record.is_live(now):
         return None
     decoded = runtime.records.decode(storage_id, record)
@@ -147,7 +143,7 @@ def usable(runtime: Runtime, seen: Seen, storage_id: str, found: Versioned | Non
     # believed only as far as clocks may differ.
     if state.expires_at + CLOCK_SKEW <= now:
         return None
-    return seen.remember(storage_id, record, found.token, state, data)
+    return session.seen.remember(storage_id, record, found.token, state, data)
 
 
 def _generation(found: Versioned | None) -> int:
