@@ -15,13 +15,14 @@ from collections.abc import (
     MutableSequence,
     Sequence,
 )
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 # Generation and tag.
 TAG_SIZE = 8
 PACKED = struct.Struct(f"!Q{TAG_SIZE}s")
 SIZE = PACKED.size
+ROW = struct.Struct(f"{SIZE}s")
 
 # The largest integer that CouchDB's JavaScript keeps exact. No generation and no time is higher.
 LARGEST = 2**53 - 1
@@ -171,16 +172,19 @@ class Stamps(Mapping[Any, Stamp]):
         # In place of the oldest stamp that no key has any more and that is not recent, if there is
         # one. Packed, they sort as they do unpacked.
         taken = {*rows} - {nowhere}
-        stamps = [table[at : at + SIZE] for at in range(0, len(table), SIZE)]
-        oldest_first = sorted(range(len(stamps)), key=stamps.__getitem__)
-        row = next((row for row in oldest_first[: 1 - HISTORY] if row not in taken), len(stamps))
-        at = row * SIZE
-        result = _joined(
-            keys,
-            b"%b%b%b" % (table[:at], saved.packed(), table[at + SIZE :]),
-            [row if old == nowhere else old for old in rows],
-            row,
-        )
+        stamps = [*chain.from_iterable(ROW.iter_unpack(table))]
+        row = len(stamps)
+        if row > len(taken):
+            for unused in sorted(range(row), key=stamps.__getitem__)[: 1 - HISTORY]:
+                if unused not in taken:
+                    row = unused
+                    break
+        stamps[row : row + 1] = [saved.packed()]
+        if isinstance(rows, bytearray):
+            rows = rows.replace(bytes([nowhere]), bytes([row]))
+        else:
+            rows = [row if old == nowhere else old for old in rows]
+        result = _joined(keys, b"".join(stamps), rows, row)
         is_mostly_unused = len(stamps) > 2 * len(taken) + FEW
         return Stamps.of(saved, dict(result), result.recent) if is_mostly_unused else result
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_distsession import conf, rules
+from django_distsession import conf
+from django_distsession.conf import rules
 from django_distsession.secret import Secret
 
 GOOD: dict[str, Any] = {

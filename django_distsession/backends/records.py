@@ -4,6 +4,7 @@ States and records: encoding one into the other, and merging records of one sess
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from django.contrib.auth import SESSION_KEY as USER_KEY
@@ -18,6 +19,9 @@ from ..stores.record import Record
 # What payloads are protected as, beside their codec's name: no other use of a key, and no other
 # layout, makes one of these.
 FORMAT = b"django-distsession session 1"
+
+# The lengths of what follows them, so that no other parts make the same bytes.
+SIZES = struct.Struct("!3Q")
 
 # A store may know that a session lives longer than the clock of this process makes of it, by so
 # many seconds at most.
@@ -54,21 +58,19 @@ class Records:
         Return the state in a live record, and its values as they are serialised; None, reported,
         if that cannot be read.
         """
+        version = record.version
+        context = self._context(storage_id, version)
         try:
-            return self._decode(storage_id, record)
+            return self.codec.decode(context, record.payload, version)
         except BadPayload as error:
             failure = error
         try:
-            self._decode(storage_id, record)
+            self.codec.decode(context, record.payload, version)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
             return None
         # Nothing was wrong with it: something interrupted the first try, such as a soft time limit.
         raise failure.__cause__ or failure
-
-    def _decode(self, storage_id: str, record: Record) -> tuple[State, bytes]:
-        version = record.version
-        return self.codec.decode(self._context(storage_id, version), record.payload, version)
 
     def merge(self, storage_id: str, records: Sequence[Record]) -> Record | None:
         """
@@ -98,6 +100,6 @@ class Records:
         return record._replace(expires_at=record.expires_at + max(0, min(skew, CLOCK_SKEW)))
 
     def _context(self, storage_id: str, version: Stamp) -> bytes:
-        return self._protected_as + canonical.encode(
-            storage_id.encode(), b"%d" % version.generation, version.tag.encode()
-        )
+        owner, generation, tag = storage_id.encode(), b"%d" % version[0], version[1].encode()
+        sizes = SIZES.pack(len(owner), len(generation), len(tag))
+        return b"%b%b%b%b%b" % (self._protected_as, sizes, owner, generation, tag)

@@ -103,7 +103,7 @@ class Codec(ABC):
             deflated = deflate(body)
             if len(deflated) < len(body):
                 flags, body = flags | DEFLATED, deflated
-        sizes = len(state.stamps), len(stamps), len(data)
+        sizes = len(state.values), len(stamps), len(data)
         head = HEAD.pack(flags, state.created_at, state.expires_at, *sizes)
         return self.protect(context, head + body)
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 
 from django.utils.encoding import force_bytes
 
 from .. import canonical
 from .base import BadPayload, Codec
 from .keys import secret_keys
+
+# What is signed: the context, preceded by its length, and the content. So no byte of one can pass
+# for one of the other.
+_size = struct.Struct("!Q").pack
 
 
 class SignedCodec(Codec):
@@ -36,14 +41,19 @@ class SignedCodec(Codec):
         """
         Put the signature in front.
         """
-        return hmac.digest(self._keys[0], canonical.encode(context, content), "sha256") + content
+        return (
+            hmac.digest(
+                self._keys[0], b"%b%b%b" % (_size(len(context)), context, content), "sha256"
+            )
+            + content
+        )
 
     def unprotect(self, context: bytes, payload: bytes) -> bytes:
         """
         Check the signature with every secret key that is still valid.
         """
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
-        signed = canonical.encode(context, content)
+        signed = b"%b%b%b" % (_size(len(context)), context, content)
         for key in self._keys:
             if hmac.compare_digest(signature, hmac.digest(key, signed, "sha256")):
                 return content

@@ -8,8 +8,8 @@ import ssl
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..secret import Secret
 from . import rules
-from .secret import Secret
 
 REQUIRED: Any = object()
 

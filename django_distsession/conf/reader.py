@@ -1,25 +1,18 @@
 """
-The settings: read, completed with defaults and validated in this one place.
-
-`problems()` serves the system checks; `get()` everybody else. Nothing that a check lets pass fails
-later.
+The raw settings, read once: completed with defaults, and every problem noted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from ..codecs import Codec
+from ..secret import Secret, wrapped_items
 from . import files, rules
-from .codecs import Codec
 from .options import (
     REQUIRED,
     SCHEMA,
@@ -28,79 +21,31 @@ from .options import (
     MemcachedSettings,
     Settings,
 )
-from .secret import Secret, wrapped_items
-
-__all__ = [
-    "NAME",
-    "CouchDBSettings",
-    "HybridSettings",
-    "MemcachedSettings",
-    "Problem",
-    "Settings",
-    "engine_in_use",
-    "full_name",
-    "get",
-    "missing",
-    "needed_sections",
-    "problems",
-]
-
-NAME = "DISTSESSION"
+from .problems import (
+    BAD_DATABASE,
+    BAD_PATH,
+    BAD_VALUE,
+    IMPOSSIBLE,
+    MISSING,
+    NAME,
+    UNKNOWN,
+    Problem,
+    full_name,
+)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Reader:
     """
-    Something wrong in the settings.
+    Reads the settings, noting problems instead of raising. No variable holds a value of theirs
+    before it is known to be no password.
 
-    code: such as "E003". setting: its full name. message: what is wrong and what to write.
-    """
-
-    code: str
-    setting: str
-    message: str
-
-
-UNKNOWN, BAD_VALUE, IMPOSSIBLE, MISSING = "E001", "E002", "E003", "E004"
-BAD_DATABASE, BAD_PATH = "E005", "E006"
-
-
-def engine_in_use() -> Any:
-    """
-    Return the `SessionStore` of `SESSION_ENGINE`; None if it was not made with this package.
-    """
-    try:
-        engine = import_module(settings.SESSION_ENGINE)
-    except ImportError:
-        # Django says so, and better, as soon as the engine is used.
-        return None
-    session_store = getattr(engine, "SessionStore", None)
-    return session_store if hasattr(session_store, "needed_settings") else None
-
-
-def needed_sections() -> tuple[str, ...]:
-    """
-    Return the sections that the engine in use needs; none for an engine that is not ours.
-    """
-    return getattr(engine_in_use(), "needed_settings", ())
-
-
-def full_name(section: str, key: str = "") -> str:
-    """
-    Return a setting's name as a user writes it.
-    """
-    return NAME + "".join(f'["{part}"]' for part in (section, key) if part)
-
-
-class _Reader:
-    """
-    Reads the raw settings once, noting problems instead of raising. No variable holds a value of
-    theirs before it is known to be no password.
+    needed: the sections that the engine in use cannot do without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needed: Sequence[str]) -> None:
+        self._needed = needed
         self.problems: list[Problem] = []
         top = self._items(Secret(getattr(settings, NAME, {})), NAME)
         given = {
@@ -150,7 +95,7 @@ class _Reader:
     def _is_needed(self, section: str) -> bool:
         if section == "COUCHDB" and self.given[section].get("CLIENT", Secret(None)).reveal():
             return False
-        return bool(self.given[section]) or section in needed_sections()
+        return bool(self.given[section]) or section in self._needed
 
     def memcached(self) -> MemcachedSettings | None:
         values = self.values["MEMCACHED"]
@@ -271,42 +216,3 @@ def _each(urls: Secret[Any] | None) -> tuple[Secret[str], ...]:
     if isinstance(urls.reveal(), str):
         return (urls,)
     return tuple(map(Secret, urls.reveal()))
-
-
-def missing(section: str, key: str) -> ImproperlyConfigured:
-    """
-    Return the error for an engine whose section is not there.
-    """
-    return ImproperlyConfigured(
-        f"{full_name(section, key)} must be set for this session engine: "
-        f"{SCHEMA[section][key].rule(None)}."
-    )
-
-
-def problems() -> list[Problem]:
-    """
-    Return everything that is wrong with the settings.
-    """
-    reader = _Reader()
-    reader.read()
-    return reader.problems
-
-
-@cache
-def get() -> Settings:
-    """
-    Return the settings. `ImproperlyConfigured`, naming each setting, if something is wrong.
-    """
-    reader = _Reader()
-    read = reader.read()
-    if reader.problems:
-        raise ImproperlyConfigured(" ".join(problem.message for problem in reader.problems))
-    return read
-
-
-def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting in (NAME, "SESSION_COOKIE_NAME", "SESSION_ENGINE", "SESSION_SERIALIZER"):
-        get.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="django_distsession.conf")

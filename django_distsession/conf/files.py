@@ -57,7 +57,7 @@ def designs(path: str | Path | None) -> str | None:
     if path is None:
         return None
     # It imports CouchDB's client, which sites without CouchDB need not wait for.
-    from .stores.couchdb.designs import DesignError, own_designs
+    from ..stores.couchdb.designs import DesignError, own_designs
 
     try:
         own_designs(path)
