@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..stores.couchdb.migration import Watcher
+from .progress import bar_maker
 
 Write = Callable[[str], Any]
 
@@ -80,9 +81,9 @@ class BarWatcher(Watcher):
 @contextmanager
 def watching(write: Write, *, terminal: bool) -> Iterator[Watcher]:
     """
-    Give a watcher that suits the output. The bar comes with the extra "progress".
+    Give a watcher that suits the output.
     """
-    make_bar = _tqdm() if terminal else None
+    make_bar = bar_maker() if terminal else None
     if make_bar is None:
         yield LineWatcher(write)
         return
@@ -91,11 +92,3 @@ def watching(write: Write, *, terminal: bool) -> Iterator[Watcher]:
         yield watcher
     finally:
         watcher.close()
-
-
-def _tqdm() -> Callable[..., Any] | None:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm
