@@ -10,8 +10,7 @@ from django.test import AsyncClient, Client
 
 from django_distsession.exceptions import StoreUnavailable
 
-from ..interposing import interposed
-from ..test_sessions import Calls, Engine
+from ..sessions import Engine, interposed
 
 OURS = "django_distsession.middleware.SessionMiddleware"
 STORE_METHODS = ("get", "refresh", "add", "replace", "end")
@@ -84,11 +83,6 @@ def browser(request: pytest.FixtureRequest, settings: Any, session_class: Engine
     settings.MIDDLEWARE = [OURS]
     settings.DEBUG = False
     return Browser(request.param)
-
-
-@pytest.fixture
-def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(interposed(session_class), monkeypatch)
 
 
 @pytest.fixture

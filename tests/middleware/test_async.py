@@ -19,8 +19,7 @@ from django_distsession.middleware import SessionMiddleware
 from testproject.servers import MemcachedNode, memcached_nodes
 
 from ..conftest import engine_class, stored
-from ..interposing import interposed
-from ..test_sessions import Engine, contents
+from ..sessions import Engine, contents, interposed
 
 View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 

@@ -17,8 +17,7 @@ from django.core.exceptions import SuspiciousOperation
 from django_distsession.exceptions import StoreUnavailable
 
 from ..conftest import stored
-from ..interposing import interposed
-from ..test_sessions import Engine, contents
+from ..sessions import Engine, contents, interposed
 from .conftest import Outage
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]

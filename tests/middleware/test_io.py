@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from ..conftest import close_connections
-from ..interposing import interposed
-from ..test_sessions import Calls, Engine, set_clock
+from ..sessions import Calls, Engine, interposed, set_clock
 from .conftest import Browser
 
 READ, CHANGE, NEW, END = ["get"], ["get", "replace"], ["add"], ["end"]

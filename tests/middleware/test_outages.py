@@ -14,7 +14,7 @@ import pytest
 from django_distsession.exceptions import StoreUnavailable
 
 from ..conftest import ENGINES, engine_class
-from ..test_sessions import Engine, contents
+from ..sessions import Engine, contents
 from . import views
 from .conftest import OURS, Browser, Outage
 

@@ -16,8 +16,7 @@ from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
 
 from ..conftest import engine_class
-from ..interposing import interposed
-from ..test_sessions import Calls, Engine
+from ..sessions import Calls, Engine, interposed
 from .conftest import Browser
 
 SESSION, VERSION = "sessionid", "sessionid_version"

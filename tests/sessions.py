@@ -1,5 +1,5 @@
 """
-Standing between sessions and their store.
+Sessions as tests look at them, and what may stand between them and their store.
 """
 
 from __future__ import annotations
@@ -8,11 +8,18 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pytest
+
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.runtime import Runtime
+from django_distsession.clock import Clock
 from django_distsession.stores.contract import Store, Token, Versioned
 from django_distsession.stores.operations import operations_of
 from django_distsession.stores.record import Record
+
+Engine = type[StoreBackedSession]
+
+SUSPICIOUS = "django.security.SuspiciousSession"
 
 
 class Interposed(Store):
@@ -45,7 +52,7 @@ class Interposed(Store):
 _interposed: WeakKeyDictionary[Runtime, Interposed] = WeakKeyDictionary()
 
 
-def interposed(session_class: type[StoreBackedSession]) -> Interposed:
+def interposed(session_class: Engine) -> Interposed:
     """
     Return what stands between an engine's sessions and its store from now on, until settings
     change.
@@ -55,3 +62,43 @@ def interposed(session_class: type[StoreBackedSession]) -> Interposed:
         _interposed[runtime] = Interposed(runtime.store)
         runtime.operations = operations_of(_interposed[runtime])
     return _interposed[runtime]
+
+
+class Calls:
+    """
+    Counts the calls that reach a store.
+    """
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        for name in ("get", "add", "replace", "end"):
+            monkeypatch.setattr(store, name, self._counted(name, getattr(store, name)))
+
+    def _counted(self, name: str, method: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.names.append(name)
+            return method(*args, **kwargs)
+
+        return counted
+
+    def __eq__(self, other: object) -> bool:
+        names, self.names = self.names, []
+        return names == other
+
+
+def set_clock(session_class: Engine, now: float) -> None:
+    """
+    Have this engine's sessions take it to be this moment, until settings change.
+    """
+    session_class.runtime.clock = Clock(now=lambda: now)
+
+
+def contents(session_class: Engine, key: str) -> dict[str, Any]:
+    return dict(session_class(key).items())
+
+
+def save_elsewhere(session_class: Engine, key: str, **values: Any) -> None:
+    session = session_class(key)
+    for name, value in values.items():
+        session[name] = value
+    session.save()

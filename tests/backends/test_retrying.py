@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stamps import HISTORY
-from django_distsession.stores.contract import Conflict, Store, Token
+from django_distsession.stores.contract import Conflict, Store, Token, Versioned
 from django_distsession.stores.record import Record
 from tests.conftest import stored
-from tests.interposing import interposed
-
-Engine = type[StoreBackedSession]
+from tests.sessions import Engine, interposed, save_elsewhere
 
 
 def overwrite(session_class: Engine, key: str, value: str) -> str:
@@ -145,3 +142,33 @@ def test_a_save_that_nobody_saw_is_made_again(
     monkeypatch.setattr(store, "replace", refuse)
     session.save()
     assert session_class(key)["value"] == session["value"] == "mine"
+
+
+def test_what_was_seen_is_written_again_if_an_older_copy_comes_to_light(
+    session_class: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(session_class, old=1)
+    store, storage_id = interposed(session_class), session_class.storage_id(key) or ""
+    older = store.get(storage_id)
+    assert older is not None
+    save_elsewhere(session_class, key, seen=True)
+    session = session_class(key)
+    assert session["seen"]
+    session["new"] = True
+    replace = store.replace
+
+    def lose_a_race_to_the_past(storage_id: str, record: Any, token: Any) -> Any:
+        monkeypatch.setattr(store, "replace", replace)
+        current = store.get(storage_id)
+        assert current is not None
+        # As if the servers with what was seen were gone, and another one were back.
+        raise Conflict(Versioned(older.record, current.token))
+
+    monkeypatch.setattr(store, "replace", lose_a_race_to_the_past)
+    session.save()
+    found = session_class(key)
+    assert {name: found.get(name) for name in ("old", "seen", "new")} == {
+        "old": 1,
+        "seen": True,
+        "new": True,
+    }

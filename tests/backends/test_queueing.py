@@ -11,14 +11,11 @@ from typing import Any
 import pytest
 
 from django_distsession.backends import queueing
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.queueing import SaveQueues, Ticket
 from django_distsession.stores.contract import Versioned
 from django_distsession.stores.record import Record
 from tests.conftest import stored
-from tests.interposing import interposed
-
-Engine = type[StoreBackedSession]
+from tests.sessions import Engine, interposed
 
 # A test that gets this far hangs.
 FOREVER = 60.0
