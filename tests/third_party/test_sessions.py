@@ -12,6 +12,5 @@ from tests.backends.test_ending import *  # noqa: F403
 from tests.backends.test_expiry import *  # noqa: F403
 from tests.backends.test_loading import *  # noqa: F403
 from tests.backends.test_retrying import *  # noqa: F403
-from tests.backends.test_runtime import *  # noqa: F403
 from tests.backends.test_saving import *  # noqa: F403
 from tests.backends.test_threads import *  # noqa: F403
