@@ -16,19 +16,27 @@ LONGEST_PAUSE = 0.1
 def delay(
     attempt: int,
     *,
+    first: float = FIRST_PAUSE,
     longest: float = LONGEST_PAUSE,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> float:
     """
-    Return how many seconds to pause: at random, up to `longest` after many attempts.
+    Return a random time to pause for: up to `first` seconds at attempt 0, up to `longest` after
+    many.
 
     "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
     """
-    return uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest))
+    return uniform(0.0, min(first * 2 ** min(attempt, 10), longest))
 
 
-def pause(attempt: int, *, longest: float = LONGEST_PAUSE) -> None:
+def pause(
+    attempt: int,
+    *,
+    longest: float = LONGEST_PAUSE,
+    uniform: Callable[[float, float], float] = random.uniform,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
     """
     Sleep for such a time.
     """
-    time.sleep(delay(attempt, longest=longest))
+    sleep(delay(attempt, longest=longest, uniform=uniform))
