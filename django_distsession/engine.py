@@ -29,7 +29,7 @@ def our_engine() -> Any:
     try:
         module = _module()
     except ImportError:
-        # Django says so, and better, as soon as the engine is used.
+        # Django reports it when the engine is used.
         return None
     session_store = getattr(module, "SessionStore", None)
     return session_store if hasattr(session_store, "needed_settings") else None

@@ -1,8 +1,8 @@
 """
 The settings: read, completed with defaults and validated in this one place.
 
-`problems()` serves the system checks; `get()` everybody else. Nothing that a check lets pass fails
-later.
+`problems()` is for the system checks, `get()` for everything else. Settings that pass the checks do
+not fail later.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A progress bar for commands, where tqdm is installed and somebody is watching.
+A progress bar for commands, if tqdm is installed and stderr is a terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def bar_maker() -> Callable[..., Any] | None:
 
 def progress(items: Iterable[T], total: int, title: str, *, hidden: bool = False) -> Iterator[T]:
     """
-    Yield the items, showing how far it got.
+    Iterate over the items, with a progress bar if the extra `progress` is installed.
     """
     make_bar = bar_maker()
     if make_bar is None:

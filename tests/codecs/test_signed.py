@@ -5,12 +5,9 @@ What somebody tries who may write to a store, has a session of his own and lacks
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from django_distsession import canonical
 from django_distsession.backends.records import Records
-from django_distsession.codecs import BadPayload, Codec, EncryptedCodec, SignedCodec
+from django_distsession.codecs import BadPayload, SignedCodec
 from django_distsession.codecs.base import HEAD
 from django_distsession.stamps import Stamp, Stamps
 from django_distsession.state import State, first_state
@@ -18,9 +15,9 @@ from django_distsession.stores.couchdb.documents import ForeignDocument, to_docu
 from django_distsession.stores.record import Record
 
 STORAGE_ID = "a" * 64
+
 # Times that are far enough away, and whose bytes are ASCII.
 CREATED_AT, EXPIRES_AT = 0x68686868, 0x78787878
-
 DATA = b'{"_auth_user_id": "1"}'
 # The payload that is to be read: its head, one stamp for the keys of his own session, which pass
 # for removed ones, and the session.
@@ -81,27 +78,6 @@ def test_such_a_version_is_not_read_from_a_store() -> None:
         to_record(document, as_json=False)
 
 
-@pytest.mark.parametrize("protecting", [SignedCodec, EncryptedCodec])
-@pytest.mark.parametrize(
-    ("storage_id", "version"),
-    [
-        (STORAGE_ID, Stamp(1, "1" + "t" * 7)),
-        (STORAGE_ID, Stamp(11, "t" * 8)),
-        (STORAGE_ID + "1", Stamp(1, "t" * 8)),
-        (STORAGE_ID[:-1], Stamp(1, "t" * 8)),
-        (STORAGE_ID, Stamp(1, "t" * 7)),
-    ],
-)
-def test_a_record_is_bound_to_its_session_and_version(
-    protecting: type[Codec], storage_id: str, version: Stamp
-) -> None:
-    records = Records(protecting())
-    state = first_state({"a": 1}, created_at=CREATED_AT, expires_at=EXPIRES_AT, tag="t" * 8)
-    record = records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
-    assert records.decode(STORAGE_ID, record) is not None
-    assert records.decode(storage_id, record._replace(version=version)) is None
-
-
 class OtherCodec(SignedCodec):
     """
     A codec of a project's own, with the keys of the one that it is made from.
@@ -124,12 +100,3 @@ def test_no_byte_goes_from_the_context_to_the_content() -> None:
     for context, content in ((b"contextc", b"ontent"), (b"contex", b"tcontent")):
         with pytest.raises(BadPayload):
             codec.unprotect(context, protected[:size] + content)
-
-
-parts = st.lists(st.binary(max_size=4), max_size=4)
-
-
-@given(parts, parts)
-def test_other_parts_make_other_bytes(one: list[bytes], other: list[bytes]) -> None:
-    assert (canonical.encode(*one) == canonical.encode(*other)) == (one == other)
-    assert canonical.encode(*one, *other) == canonical.encode(*one) + canonical.encode(*other)

@@ -17,7 +17,7 @@ from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.operations import Operation
 from benchmarks.ratios import RATIOS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS = {name for name in CONTENDERS if name.startswith("bare-")}
 WITHOUT_REQUEST = {Operation.LOAD, Operation.SAVE}

@@ -4,7 +4,6 @@ Outages: a 503 that leaves the cookies alone, wherever the session is looked int
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +14,7 @@ from django_distsession.exceptions import StoreUnavailable
 
 from ..conftest import ENGINES, engine_class
 from ..sessions import Engine, contents
-from . import views
-from .conftest import OURS, Browser, Outage
+from .conftest import Browser, Outage, assert_is_outage, said
 
 # Most of this happens above the store, for which one engine is as good as another.
 every_engine = pytest.mark.parametrize("session_class", ENGINES, indirect=True)
@@ -31,7 +29,6 @@ READING = [
     "/read_in_context_processor/",
     "/read_in_template_response/",
 ]
-OTHERS = "tests.middleware.others."
 
 
 @pytest.fixture(params=["hybrid"])
@@ -39,31 +36,9 @@ def session_class(request: pytest.FixtureRequest, settings: Any, distsession: An
     return engine_class(settings, request.param)
 
 
-def assert_is_outage(response: Any) -> None:
-    assert response.status_code == 503
-    assert int(response.headers["Retry-After"]) > 0
-    assert response.headers["Cache-Control"] == "no-store"
-    assert b"Back in a moment" in response.content
-    assert not response.cookies
-
-
-def test_the_page_promises_no_more_than_is_known(browser: Browser, outage: Outage) -> None:
-    browser.get("/fill/")
-    with outage():
-        page = browser.get("/read/").content.decode()
-    assert "it may not have arrived" in page
-    # With memcached alone, that may be.
-    assert not any(word in page for word in ("lost", "logged"))
-
-
 def session_of(response: Any) -> Any:
     request = getattr(response, "wsgi_request", None) or response.asgi_request
     return request.session
-
-
-def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    # On a busy machine, asyncio says in dev mode that a callback was slow.
-    return [record for record in caplog.records if record.name != "asyncio"]
 
 
 @every_engine
@@ -108,74 +83,6 @@ def test_nobody_is_told_to_be_logged_out_who_is_not(
     assert browser.get("/who/").content == b"demo"
 
 
-@pytest.mark.parametrize(
-    "middleware",
-    [
-        (OTHERS + "BeforeView",),
-        (OTHERS + "AtView",),
-        (OTHERS + "AfterView",),
-        (OTHERS + "PassingOn", OTHERS + "BeforeView"),
-        (OTHERS + "PassingOn", OTHERS + "AfterView", OTHERS + "PassingOn"),
-    ],
-)
-def test_an_outage_in_another_middleware_is_no_server_error(
-    browser: Browser,
-    outage: Outage,
-    with_middleware: Callable[..., None],
-    middleware: tuple[str, ...],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    browser.get("/fill/")
-    with_middleware(*middleware)
-    with outage():
-        assert_is_outage(browser.get("/untouched/"))
-    assert [record.name for record in said(caplog)] == ["django_distsession.middleware"]
-
-
-def test_an_outage_in_djangos_authentication_is_no_server_error(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None], customer: Any
-) -> None:
-    with_middleware(
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.auth.middleware.LoginRequiredMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-    )
-    browser.log_in_as(customer)
-    with outage():
-        assert_is_outage(browser.get("/untouched/"))
-    assert browser.get("/who/").content == b"demo"
-
-
-def test_an_outage_where_csrf_tokens_live_in_sessions_is_no_server_error(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None], settings: Any
-) -> None:
-    browser.get("/fill/")
-    settings.CSRF_USE_SESSIONS = True
-    with_middleware("django.middleware.csrf.CsrfViewMiddleware")
-    with outage():
-        assert_is_outage(browser.get("/untouched/"))
-
-
-def test_an_outage_behind_middleware_that_cannot_be_reached_answers_503_too(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None]
-) -> None:
-    browser.get("/fill/")
-    with_middleware(OTHERS + "in_a_closure", OTHERS + "BeforeView")
-    browser._client.raise_request_exception = False
-    with outage():
-        assert_is_outage(browser.get("/untouched/"))
-
-
-@pytest.mark.parametrize("path", ["/read/", "/aread/", "/read_in_template_response/"])
-def test_an_outage_in_a_view_behind_such_middleware_is_no_server_error(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None], path: str
-) -> None:
-    browser.get("/fill/")
-    with_middleware(OTHERS + "in_a_closure")
-    with outage():
-        assert_is_outage(browser.get(path))
-
-
 @pytest.mark.parametrize("mode", ["raise", "anonymous"])
 def test_a_bug_in_the_view_is_not_hidden_by_an_outage(
     browser: Browser, outage: Outage, configure: Any, mode: str
@@ -189,16 +96,6 @@ def test_a_bug_in_the_view_is_not_hidden_by_an_outage(
         response = browser.get("/catch_and_fail/")
     assert response.status_code == 500
     assert not response.cookies
-
-
-def test_a_bug_in_another_middleware_is_not_hidden_by_an_outage(
-    browser: Browser, outage: Outage, with_middleware: Callable[..., None]
-) -> None:
-    browser.get("/fill/")
-    with_middleware(OTHERS + "catching_and_failing")
-    browser._client.raise_request_exception = False
-    with outage():
-        assert browser.get("/untouched/").status_code == 500
 
 
 def test_a_bug_without_an_outage_stays_a_server_error(browser: Browser) -> None:
@@ -223,20 +120,6 @@ def test_a_view_may_go_on_without_its_session(browser: Browser, outage: Outage) 
     assert browser.get("/read/").content == b"1"
 
 
-def test_middleware_outside_of_ours_meets_an_empty_session_after_the_503(
-    browser: Browser,
-    outage: Outage,
-    with_middleware: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    browser.get("/fill/")
-    with_middleware(OTHERS + "AfterView", OURS)
-    with outage():
-        assert_is_outage(browser.get("/read/"))
-    # The store, which may be slow to fail, is not asked once more.
-    assert len(said(caplog)) == 1
-
-
 def test_a_stream_that_reads_late_breaks_off_and_leaves_the_cookie_alone(
     browser: Browser, outage: Outage
 ) -> None:
@@ -249,60 +132,6 @@ def test_a_stream_that_reads_late_breaks_off_and_leaves_the_cookie_alone(
         assert not response.cookies
         with pytest.raises(StoreUnavailable):
             list(response)
-
-
-def test_files_of_a_response_that_is_not_sent_are_closed(browser: Browser, outage: Outage) -> None:
-    browser.get("/fill/")
-    with outage("replace"):
-        assert_is_outage(browser.get("/send_file/"))
-    assert views.sent_files.pop().closed
-
-
-@pytest.mark.parametrize("accept", ["application/json", "application/json, text/html;q=0.5"])
-def test_who_asks_for_json_gets_json(browser: Browser, outage: Outage, accept: str) -> None:
-    browser.get("/fill/")
-    with outage():
-        response = browser.get("/read/", accept=accept)
-    assert response.status_code == 503
-    assert "error" in json.loads(response.content)
-    assert "Accept" in response.headers["Vary"]
-
-
-@pytest.mark.parametrize("accept", ["*/*", "text/html,*/*;q=0.8", "", ";;nonsense"])
-def test_who_asks_for_anything_gets_the_page(browser: Browser, outage: Outage, accept: str) -> None:
-    browser.get("/fill/")
-    with outage():
-        assert_is_outage(browser.get("/read/", accept=accept))
-
-
-def test_the_page_is_a_template_that_sites_override(
-    browser: Browser, outage: Outage, settings: Any
-) -> None:
-    browser.get("/fill/")
-    settings.TEMPLATES = [_pages({"distsession/unavailable.html": "Gone fishing."})]
-    with outage():
-        response = browser.get("/read/")
-    assert (response.status_code, response.content) == (503, b"Gone fishing.")
-
-
-@pytest.mark.parametrize("pages", [{}, {"distsession/unavailable.html": "{% url 'no-such' %}"}])
-def test_a_page_that_cannot_be_rendered_has_a_stand_in(
-    browser: Browser, outage: Outage, settings: Any, pages: dict[str, str]
-) -> None:
-    browser.get("/fill/")
-    settings.TEMPLATES = [_pages(pages)]
-    with outage():
-        response = browser.get("/read/")
-    assert response.status_code == 503
-    assert b"try again" in response.content
-
-
-def _pages(pages: dict[str, str]) -> dict[str, Any]:
-    loaders = [("django.template.loaders.locmem.Loader", pages)]
-    return {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "OPTIONS": {"loaders": loaders},
-    }
 
 
 @every_engine

@@ -6,24 +6,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core import checks
 
 from testproject.servers import MemcachedNode
 from tests.conftest import engine_class
-from tests.stores.couchdb.fake import FakeServer, Request, reply
+from tests.stores.couchdb.fake import FakeServer, reply
 
-NOWHERE = "127.0.0.1:1"
-
-
-def run(databases: list[str] | None = None) -> list[tuple[str, str]]:
-    messages = checks.run_checks(databases=["default"] if databases is None else databases)
-    return [(m.id, m.msg) for m in messages if m.id and m.id.startswith("distsession.")]
+from .conftest import NOWHERE, reported_by_servers
 
 
 @contextmanager
@@ -52,29 +46,20 @@ def memcached_of(version: bytes) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def servers(settings: Any, distsession: dict[str, Any], configure: Callable[..., None]) -> Any:
-    """
-    Return a function that changes the settings of the hybrid engine on real servers.
-    """
-    engine_class(settings, "hybrid")
-    return configure
-
-
 def test_nothing_is_said_of_servers_that_are_well(servers: Any) -> None:
-    assert run() == []
+    assert reported_by_servers() == []
 
 
 def test_each_memcached_server_that_is_away_is_named(
     servers: Any, nodes: list[MemcachedNode]
 ) -> None:
     servers(MEMCACHED={"SERVERS": [nodes[0].address, NOWHERE, "/no/such/socket"]})
-    first, second = run()
+    first, second = reported_by_servers()
     assert first[0] == second[0] == "distsession.W024"
     assert first[1].startswith(f"memcached at {NOWHERE} cannot be used (ConnectionRefusedError")
     assert "memcached at /no/such/socket" in second[1]
     # Only if it was asked for.
-    assert run([]) == []
+    assert reported_by_servers([]) == []
 
 
 def test_a_wrong_password_is_told_and_not_shown(servers: Any, tmp_path: Path) -> None:
@@ -83,9 +68,9 @@ def test_a_wrong_password_is_told_and_not_shown(servers: Any, tmp_path: Path) ->
     with MemcachedNode(["-Y", str(passwords)]) as node:
         login = {"SERVERS": [node.address], "USERNAME": "me"}
         servers(MEMCACHED={**login, "PASSWORD": "right"})
-        assert run() == []
+        assert reported_by_servers() == []
         servers(MEMCACHED={**login, "PASSWORD": "hush"})
-        [(code, text)] = run()
+        [(code, text)] = reported_by_servers()
     assert code == "distsession.W024"
     assert "refused USERNAME and PASSWORD)." in text
     assert "hush" not in text
@@ -105,7 +90,7 @@ def test_a_wrong_password_is_told_and_not_shown(servers: Any, tmp_path: Path) ->
 def test_a_memcached_that_is_too_old_is_named(servers: Any, version: bytes, is_old: bool) -> None:
     with memcached_of(version) as server:
         servers(MEMCACHED={"SERVERS": [server], "TIMEOUT": 2.0})
-        found = run()
+        found = reported_by_servers()
     assert [code for code, _ in found] == ["distsession.W025"] * is_old
     assert all(f"{server} has version {version.decode()}" in text for _, text in found)
 
@@ -118,7 +103,7 @@ def test_each_couchdb_node_is_asked_by_itself(
         bad.default = reply(401, {"error": "unauthorized", "reason": "Wrong password."})
         urls = [good.url, f"http://me:hush@{NOWHERE}"]
         servers(COUCHDB={"URL": urls, "ADMIN_URL": bad.url})
-        away, refused = run()
+        away, refused = reported_by_servers()
         assert len(good.requests) == 1
     assert away[0] == refused[0] == "distsession.W024"
     assert f"CouchDB at http://{NOWHERE}/" in away[1]
@@ -129,8 +114,8 @@ def test_each_couchdb_node_is_asked_by_itself(
 
 
 def test_a_client_of_ones_own_is_asked(servers: Any) -> None:
-    servers(COUCHDB={"CLIENT": "tests.test_checks_servers.client_of_ones_own"})
-    [(code, text)] = run()
+    servers(COUCHDB={"CLIENT": "tests.checks.test_servers.client_of_ones_own"})
+    [(code, text)] = reported_by_servers()
     assert code == "distsession.W024"
     assert "CouchDB at http://127.0.0.1:1" in text
 
@@ -141,23 +126,7 @@ def client_of_ones_own() -> Any:
     return Server(f"http://{NOWHERE}", auth_method="basic", timeout=1)
 
 
-def test_design_documents_that_nobody_may_see(servers: Any) -> None:
-    def answer(connection: Any, request: Request) -> bool:
-        # The database itself is well.
-        if request.target.count("/") == 1:
-            return reply(200, {"db_name": "x"})(connection, request)
-        refused = {"error": "forbidden", "reason": "You are no admin."}
-        return reply(403, refused)(connection, request)
-
-    with FakeServer() as fake:
-        fake.default = answer
-        servers(COUCHDB={"URL": fake.url, "ADMIN_URL": fake.url})
-        [(code, text)] = run()
-    assert code == "distsession.W023"
-    assert "forbidden: You are no admin" in text
-
-
 def test_engines_ask_their_own_servers_only(settings: Any, servers: Any) -> None:
     servers(COUCHDB={"URL": f"http://{NOWHERE}"})
     engine_class(settings, "memcached")
-    assert run() == []
+    assert reported_by_servers() == []

@@ -19,8 +19,8 @@ from django_distsession.state import State, first_state, new_tag, next_state
 from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
-from .conftest import engine_class, stored
-from .sessions import contents
+from ..conftest import engine_class, stored
+from ..sessions import contents
 
 STORAGE_ID = "a" * 64
 OLD, NEW = "old" * 20, "new" * 20

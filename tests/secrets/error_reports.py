@@ -18,6 +18,7 @@ from django.template.defaultfilters import pprint
 USER = "me"
 PASSWORD = "Hush-4711/ü"
 ENCODED = quote(PASSWORD, safe="")
+URL = f"http://{USER}:{ENCODED}@127.0.0.1:5984"
 FORMS = (
     PASSWORD,
     "Hush-4711",
