@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.base import CreateError
 
 from django_distsession.exceptions import StoreUnavailable
 from tests.conftest import stored
@@ -16,6 +17,13 @@ from tests.sessions import Calls, Engine, contents, interposed
 def test_creating_takes_one_write(session_class: Engine, calls: Calls) -> None:
     stored(session_class, a=1)
     assert calls == ["add"]
+
+
+def test_a_key_that_is_taken_is_refused(session_class: Engine) -> None:
+    key = stored(session_class, a=1)
+    with pytest.raises(CreateError):
+        session_class(key).save(must_create=True)
+    assert contents(session_class, key) == {"a": 1}
 
 
 def test_cycling_the_key_keeps_the_data_and_ends_the_old_session(session_class: Engine) -> None:

@@ -5,14 +5,17 @@ What is a session, and what is none.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Any
 
 import pytest
 
+from django_distsession.backends.loading import Seen
 from django_distsession.backends.records import CLOCK_SKEW
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
+from django_distsession.state import first_state, new_tag
 from django_distsession.stores.record import Record
 from tests.conftest import stored
 from tests.sessions import SUSPICIOUS, Engine, contents, interposed, save_elsewhere
@@ -99,13 +102,17 @@ def test_a_damaged_record_is_reported_and_is_no_session(
     assert key not in caplog.text
 
 
-def test_a_prolonged_record_is_no_session(session_class: Engine) -> None:
-    session = session_class()
-    session.set_expiry(-CLOCK_SKEW)
-    session.save()
-    key = session.session_key or ""
-    replace_record(session_class, key, expires_at=int(time.time()) + 1000)
-    assert session_class(key).load() == {}
+@pytest.mark.parametrize("is_credible", [False, True])
+def test_a_record_that_was_prolonged_by_more_than_clocks_differ_is_no_session(
+    session_class: Engine, is_credible: bool
+) -> None:
+    now, key = int(time.time()), secrets.token_hex(16)
+    expires_at = now - CLOCK_SKEW + (60 if is_credible else 0)
+    state = first_state({"a": 1}, created_at=now, expires_at=expires_at, tag=new_tag())
+    storage_id = session_class.storage_id(key) or ""
+    record = session_class.runtime.records.encode(storage_id, state, b'{"a": 1}')
+    session_class.get_store().add(storage_id, record._replace(expires_at=now + 1000))
+    assert session_class(key).load() == ({"a": 1} if is_credible else {})
 
 
 def test_an_unavailable_store_is_not_an_empty_session(
@@ -133,3 +140,11 @@ def test_loading_by_hand_in_the_middle_undoes_nothing(session_class: Engine) -> 
     session["n"] = 2
     session.save()
     assert dict(session_class(key).items()) == {"n": 2, "elsewhere": True}
+
+
+def test_the_latest_expiry_that_was_seen_is_remembered() -> None:
+    seen, state = Seen(), first_state({}, created_at=0, expires_at=0, tag=new_tag())
+    for expires_at, latest in [(10, 10), (20, 20), (15, 20)]:
+        record = Record(state.version, expires_at, 0)
+        loaded = seen.remember("id", record, None, state, b"{}")
+        assert (loaded.latest, seen["id"]) == (latest, loaded)

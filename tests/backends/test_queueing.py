@@ -15,7 +15,7 @@ from django_distsession.backends.queueing import SaveQueues, Ticket
 from django_distsession.stores.contract import Versioned
 from django_distsession.stores.record import Record
 from tests.conftest import stored
-from tests.sessions import Engine, interposed
+from tests.sessions import Calls, Engine, interposed
 
 # A test that gets this far hangs.
 FOREVER = 60.0
@@ -67,6 +67,34 @@ def test_many_saves_of_one_session_make_few_requests(
     expected = {"value": 0, **{f"key{number}": number for number in range(saves)}}
     assert dict(session_class(key).items()) == expected
     assert session_class.runtime.queues.last == {}
+
+
+def test_a_save_goes_on_from_what_the_one_before_it_stored_and_tells_the_next(
+    in_memory: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(in_memory, value=0)
+    session, ahead = in_memory(key), in_memory(key)
+    session["mine"] = ahead["theirs"] = 1
+    ahead.save()
+    assert ahead.loaded is not None
+    queues, storage_id = in_memory.runtime.queues, in_memory.storage_id(key) or ""
+    before = joined(queues, storage_id)
+    before.stored = Versioned(ahead.loaded.record, ahead.loaded.token)
+    before.done()
+    leave = queues.leave
+    told: list[Versioned | None] = []
+
+    def noting(ticket: Ticket) -> None:
+        told.append(ticket.stored)
+        leave(ticket)
+
+    monkeypatch.setattr(queues, "leave", noting)
+    calls = Calls(interposed(in_memory), monkeypatch)
+    session.save()
+    # Without a conflict.
+    assert calls == ["replace"]
+    assert told == [in_memory.get_store().get(storage_id)]
+    assert dict(in_memory(key).items()) == {"value": 0, "mine": 1, "theirs": 1}
 
 
 def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:

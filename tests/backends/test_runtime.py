@@ -57,12 +57,14 @@ def test_sessions_go_by_the_clock_of_their_engine(in_memory: Engine) -> None:
     now = 1000.0
     own: Engine = type("Own", (in_memory,), {"clock": Clock(now=lambda: now)})
     session = own()
+    session["a"] = 1
     session.set_expiry(60)
     session.save()
     assert session.loaded is not None
     record = session.loaded.record
     assert (record.created_at, record.expires_at) == (1000, 1060)
     assert own().exists(session.session_key or "")
+    assert own(session.session_key)["a"] == 1
     now = 1060.0
     assert not own().exists(session.session_key or "")
     assert own(session.session_key).load() == {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import stored
-from tests.sessions import Calls, Engine, contents
+from tests.sessions import Calls, Engine, contents, save_elsewhere
 
 
 def test_loading_and_saving_takes_one_read_and_one_write(
@@ -137,6 +137,20 @@ def test_clearing_and_refilling_leaves_only_what_is_new(session_class: Engine) -
     other["old"] = 1
     other.save()
     assert contents(session_class, key) == {"new": 1}
+
+
+def test_a_save_after_clearing_leaves_alone_what_others_added_since(
+    session_class: Engine,
+) -> None:
+    key = stored(session_class, old=1)
+    session = session_class(key)
+    session.clear()
+    session["new"] = 1
+    session.save()
+    save_elsewhere(session_class, key, aside=1)
+    session["new"] = 2
+    session.save()
+    assert contents(session_class, key) == {"new": 2, "aside": 1}
 
 
 def test_clearing_outlives_what_others_add_meanwhile(session_class: Engine) -> None:
