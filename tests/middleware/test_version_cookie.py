@@ -17,7 +17,7 @@ from testproject.servers import MemcachedNode, memcached_nodes
 from tests.stores.hybrid.fakes import call
 
 from ..conftest import engine_class
-from ..test_sessions import Calls, Engine
+from ..sessions import Calls, Engine, interposed
 from .conftest import Browser
 
 SESSION, VERSION = "sessionid", "sessionid_version"
@@ -30,7 +30,7 @@ def _on(configure: Any, session_class: Engine) -> None:
 
 @pytest.fixture
 def calls(_on: None, session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
+    return Calls(interposed(session_class), monkeypatch)
 
 
 def generation(browser: Browser, session_class: Engine) -> int:
@@ -109,7 +109,7 @@ def go_back(session_class: Engine, key: str) -> Callable[[], None]:
     """
     Return a function after which the store's `get` shows the session as it is now.
     """
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     storage_id = session_class.storage_id(key)
     assert storage_id
     found = store.get(storage_id)
@@ -124,7 +124,7 @@ def test_a_load_whose_copy_is_too_old_looks_further(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     newest = store.get
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
@@ -148,7 +148,7 @@ def test_an_older_copy_is_used_counted_and_logged_if_no_store_has_a_newer_one(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
     back()

@@ -11,10 +11,9 @@ from functools import partial
 
 import pytest
 
-from django_distsession import conf
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.backends.records import Records
+from django_distsession.backends.runtime import Runtime, runtimes
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.hybrid import HybridStore
 from django_distsession.stores.hybrid.single_flight import SingleFlight
@@ -45,11 +44,11 @@ class Tiers:
 
         class Session(StoreBackedSession):
             @classmethod
-            def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
+            def make_store(cls, runtime: Runtime) -> HybridStore:
                 return HybridStore(
                     tiers.cache,
                     tiers.durable,
-                    merge=records.merge,
+                    merge=runtime.records.merge,
                     revalidate_after=REVALIDATE_AFTER,
                     either=tiers.either,
                     timeout=timeout,
@@ -149,11 +148,11 @@ def wait_for_handoff() -> None:
 
 @pytest.fixture(autouse=True)
 def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saving, "pause", lambda attempt: None)
-    before = dict(StoreBackedSession._engines)
+    monkeypatch.setattr(saving, "delay", lambda attempt: 0.0)
+    before = dict(runtimes)
     yield
-    StoreBackedSession._engines.clear()
-    StoreBackedSession._engines.update(before)
+    runtimes.clear()
+    runtimes.update(before)
 
 
 @pytest.fixture

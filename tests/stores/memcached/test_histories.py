@@ -75,7 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.replace_exchanges()
         self.patch.setattr(reconciler, "LONGEST_PAUSE", 0)
-        self.patch.setattr(saving, "pause", lambda attempt: None)
+        self.patch.setattr(saving, "delay", lambda attempt: 0.0)
         self.processes: list[Any] = [
             type(f"Process{number}", (SessionStore,), {}) for number in range(CLIENTS)
         ]

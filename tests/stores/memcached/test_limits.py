@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends import base, expiry, loading, saving
 from django_distsession.clock import Clock
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
@@ -203,25 +202,12 @@ def test_clocks_that_disagree_end_no_session_early(
     session.set_expiry(600)
     session.save()
     key = session.session_key or ""
-    real = time.time
-
-    class WrongTime:
-        """
-        What a web server whose clock is wrong calls time.
-        """
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(time, name)
-
-        @staticmethod
-        def time() -> float:
-            return real() + ahead
-
-    for module in (base, expiry, loading, saving):
-        monkeypatch.setattr(module, "time", WrongTime())
+    # That of a web server whose clock is wrong.
+    clock = Clock(now=lambda: time.time() + ahead)
+    monkeypatch.setattr(sessions.runtime, "clock", clock)
     store = store_of(sessions)
     for part in (store, store._reconciler):
-        monkeypatch.setattr(part, "_clock", Clock(now=WrongTime.time))
+        monkeypatch.setattr(part, "_clock", clock)
     assert contents(sessions, key) == {"a": 1, "_session_expiry": 600}
     late = sessions(key)
     late["b"] = 2

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from django_distsession.backends import saving
-from django_distsession.backends.base import StoreBackedSession
+from django_distsession.backends.runtime import runtimes
 from django_distsession.clock import Clock
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
@@ -58,11 +58,11 @@ def test_processes_with_old_and_new_servers_see_each_others_changes(
     with MemcachedNode() as fourth:
         before = use(trio)
         keys = [stored(before, number=number) for number in range(30)]
-        engine = before._engine()
+        runtime = before.runtime
         after: Any = type("NewProcess", (before,), {})
         use([*trio, fourth])
         after.get_store()
-        StoreBackedSession._engines[before] = engine
+        runtimes[before] = runtime
         for turn, key in enumerate(keys):
             for writer, reader in ((after, before), (before, after)):
                 session = writer(key)

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 
 from django_distsession.backends import queueing
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.queueing import SaveQueues, Ticket
 from django_distsession.stores.contract import Versioned
 from django_distsession.stores.record import Record
 from tests.conftest import stored
-
-Engine = type[StoreBackedSession]
+from tests.sessions import Calls, Engine, interposed
 
 # A test that gets this far hangs.
 FOREVER = 60.0
@@ -44,7 +42,7 @@ def test_many_saves_of_one_session_make_few_requests(
 ) -> None:
     saves = 64
     key = stored(session_class, value=0)
-    store, asked = session_class.get_store(), []
+    store, asked = interposed(session_class), []
     ready = threading.Barrier(saves)
     get, replace = store.get, store.replace
 
@@ -68,7 +66,35 @@ def test_many_saves_of_one_session_make_few_requests(
     assert asked.count("replace") <= 3 * saves
     expected = {"value": 0, **{f"key{number}": number for number in range(saves)}}
     assert dict(session_class(key).items()) == expected
-    assert session_class._engine().queues._last == {}
+    assert session_class.runtime.queues.last == {}
+
+
+def test_a_save_goes_on_from_what_the_one_before_it_stored_and_tells_the_next(
+    in_memory: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(in_memory, value=0)
+    session, ahead = in_memory(key), in_memory(key)
+    session["mine"] = ahead["theirs"] = 1
+    ahead.save()
+    assert ahead.loaded is not None
+    queues, storage_id = in_memory.runtime.queues, in_memory.storage_id(key) or ""
+    before = joined(queues, storage_id)
+    before.stored = Versioned(ahead.loaded.record, ahead.loaded.token)
+    before.done()
+    leave = queues.leave
+    told: list[Versioned | None] = []
+
+    def noting(ticket: Ticket) -> None:
+        told.append(ticket.stored)
+        leave(ticket)
+
+    monkeypatch.setattr(queues, "leave", noting)
+    calls = Calls(interposed(in_memory), monkeypatch)
+    session.save()
+    # Without a conflict.
+    assert calls == ["replace"]
+    assert told == [in_memory.get_store().get(storage_id)]
+    assert dict(in_memory(key).items()) == {"value": 0, "mine": 1, "theirs": 1}
 
 
 def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:
@@ -91,8 +117,8 @@ def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:
         for turn in turns:
             turn.result(FOREVER)
     assert order == [(1, 0), (2, 1), (3, 2), (4, 3)]
-    assert "id" not in queues
-    assert queues._last == {}
+    assert "id" not in queues.last
+    assert queues.last == {}
 
 
 def test_sessions_do_not_wait_for_each_other() -> None:
@@ -119,7 +145,7 @@ def test_a_save_that_does_not_get_on_holds_up_nobody_for_long(
     for ticket in waiting:
         assert ticket.wait(deadline()) is None
         queues.leave(ticket)
-    assert queues._last == {}
+    assert queues.last == {}
     queues.leave(stuck)
 
 
@@ -129,9 +155,9 @@ def test_leaving_twice_does_no_harm() -> None:
     queues.leave(ticket)
     after = joined(queues)
     queues.leave(ticket)
-    assert "id" in queues
+    assert "id" in queues.last
     queues.leave(after)
-    assert queues._last == {}
+    assert queues.last == {}
 
 
 def test_a_child_process_waits_for_nobody() -> None:
@@ -139,7 +165,7 @@ def test_a_child_process_waits_for_nobody() -> None:
     joined(queues)
     child = os.fork()
     if child == 0:
-        os._exit("id" in queues)
+        os._exit("id" in queues.last)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -172,7 +198,7 @@ def interrupt_at(line: int, call: Any) -> bool:
 
     def on_call(frame: Any, event: str, arg: Any) -> Any:
         code = frame.f_code
-        concerned = code.co_filename == queueing.__file__ or code.co_name == "_write_in_turn"
+        concerned = code.co_filename == queueing.__file__ or code.co_name == "_replace_in_turn_gen"
         return on_line if concerned else None
 
     before = sys.gettrace()
@@ -195,7 +221,7 @@ def test_an_interruption_at_any_line_makes_no_queue_stand_still(
     settings.SESSION_ENGINE = "django_distsession.backends.memcached"
     key = stored(SessionStore, value=-1)
     storage_id = SessionStore.storage_id(key) or ""
-    queues = SessionStore._engine().queues
+    queues = SessionStore.runtime.queues
     line, was_interrupted = 0, True
     while was_interrupted:
         first = joined(queues, storage_id)
@@ -208,7 +234,7 @@ def test_an_interruption_at_any_line_makes_no_queue_stand_still(
         for ticket in [joined(queues, storage_id) for _ in range(2)]:
             ticket.wait(deadline())
             queues.leave(ticket)
-        assert queues._last == {}
+        assert queues.last == {}
         line += 1
     assert line > 30
     assert SessionStore(key)["value"] == line - 1

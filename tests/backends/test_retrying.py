@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stamps import HISTORY
-from django_distsession.stores.contract import Conflict, Store, Token
+from django_distsession.stores.contract import Conflict, Store, Token, Versioned
 from django_distsession.stores.record import Record
 from tests.conftest import stored
-
-Engine = type[StoreBackedSession]
+from tests.sessions import Engine, interposed, save_elsewhere
 
 
 def overwrite(session_class: Engine, key: str, value: str) -> str:
@@ -53,7 +51,7 @@ def test_a_save_does_not_undo_one_that_had_seen_it(
     session = session_class(key)
     session["value"] = "first"
     lose_a_reply(
-        session_class.get_store(),
+        interposed(session_class),
         monkeypatch,
         lambda: seen.append(overwrite(session_class, key, "second")),
     )
@@ -84,7 +82,7 @@ def test_a_removal_does_not_undo_what_came_after_it(
         other["value"] = "new"
         other.save()
 
-    lose_a_reply(session_class.get_store(), monkeypatch, add)
+    lose_a_reply(interposed(session_class), monkeypatch, add)
     session.save()
     assert session_class(key)["value"] == session["value"] == "new"
     assert ("other" in session_class(key)) == (change == "remove")
@@ -102,7 +100,7 @@ def test_a_save_finds_itself_where_others_wrote_other_keys(
         other["theirs"] = other["value"]
         other.save()
 
-    lose_a_reply(session_class.get_store(), monkeypatch, add)
+    lose_a_reply(interposed(session_class), monkeypatch, add)
     session.save()
     assert dict(session_class(key).items()) == {"value": "mine", "theirs": "mine"}
     assert dict(session.items()) == {"value": "mine", "theirs": "mine"}
@@ -122,7 +120,7 @@ def test_how_many_saves_later_a_save_still_finds_itself(
         for number in range(others):
             overwrite(session_class, key, f"other {number}")
 
-    lose_a_reply(session_class.get_store(), monkeypatch, overwrite_often, applied=applied)
+    lose_a_reply(interposed(session_class), monkeypatch, overwrite_often, applied=applied)
     session.save()
     assert session_class(key)["value"] == f"other {others - 1}"
 
@@ -133,7 +131,7 @@ def test_a_save_that_nobody_saw_is_made_again(
     key = stored(session_class, value="")
     session = session_class(key)
     session["value"] = "mine"
-    store = session_class.get_store()
+    store = interposed(session_class)
     replace = store.replace
 
     def refuse(storage_id: str, record: Record, token: Token) -> Token:
@@ -144,3 +142,33 @@ def test_a_save_that_nobody_saw_is_made_again(
     monkeypatch.setattr(store, "replace", refuse)
     session.save()
     assert session_class(key)["value"] == session["value"] == "mine"
+
+
+def test_what_was_seen_is_written_again_if_an_older_copy_comes_to_light(
+    session_class: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(session_class, old=1)
+    store, storage_id = interposed(session_class), session_class.storage_id(key) or ""
+    older = store.get(storage_id)
+    assert older is not None
+    save_elsewhere(session_class, key, seen=True)
+    session = session_class(key)
+    assert session["seen"]
+    session["new"] = True
+    replace = store.replace
+
+    def lose_a_race_to_the_past(storage_id: str, record: Any, token: Any) -> Any:
+        monkeypatch.setattr(store, "replace", replace)
+        current = store.get(storage_id)
+        assert current is not None
+        # As if the servers with what was seen were gone, and another one were back.
+        raise Conflict(Versioned(older.record, current.token))
+
+    monkeypatch.setattr(store, "replace", lose_a_race_to_the_past)
+    session.save()
+    found = session_class(key)
+    assert {name: found.get(name) for name in ("old", "seen", "new")} == {
+        "old": 1,
+        "seen": True,
+        "new": True,
+    }

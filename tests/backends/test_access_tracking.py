@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends.base import StoreBackedSession
-
-Engine = type[StoreBackedSession]
+from tests.conftest import stored
+from tests.sessions import Engine, save_elsewhere
 
 
 def by_popping(session: Any) -> list[str]:
@@ -158,7 +157,7 @@ def test_what_nobody_was_given_is_not_looked_into(
     session = session_class(session.session_key)
     assert session["last_seen"] == 1
     session["last_seen"] = 2
-    codec = session_class._engine().records.codec
+    codec = session_class.runtime.records.codec
     unpacked: list[bytes] = []
     loads = codec.loads
 
@@ -184,3 +183,40 @@ def test_a_change_in_place_under_a_key_that_became_text_is_found(session_class: 
     session.modified = True
     session.save()
     assert session_class(session.session_key)["7"] == ["book", "lamp"]
+
+
+def test_a_list_that_was_taken_out_and_replaced_is_not_written(session_class: Engine) -> None:
+    key = stored(session_class, cart=["book"], n=1)
+    session = session_class(key)
+    taken_out = session.pop("cart")
+    session["cart"] = list(taken_out)
+    taken_out.append("lamp")
+    session["n"] = 2
+    session.save()
+    assert session_class(key)["cart"] == ["book"]
+
+
+@pytest.mark.parametrize("through", ["its own save", "a mixin's load"])
+def test_a_class_of_ones_own_may_change_values_in_place(
+    session_class: Engine, through: str
+) -> None:
+    class Loading:
+        def load(self) -> dict[str, Any]:
+            values: dict[str, Any] = super().load()  # type: ignore[misc]
+            values["visits"][0] += 1
+            return values
+
+    class ByLoading(Loading, session_class):  # type: ignore[valid-type, misc]
+        pass
+
+    class BySaving(session_class):  # type: ignore[valid-type, misc]
+        def save(self, must_create: bool = False) -> None:
+            self._get_session(no_load=must_create)["visits"][0] += 1
+            super().save(must_create)
+
+    key = stored(session_class, visits=[0])
+    own: Any = {"a mixin's load": ByLoading, "its own save": BySaving}[through](key)
+    own["n"] = 1
+    save_elsewhere(session_class, key, elsewhere=True)
+    own.save()
+    assert session_class(key)["visits"] == [1]
