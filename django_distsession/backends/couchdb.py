@@ -18,7 +18,7 @@ from ..stores.couchdb.connect import connect
 from ..stores.couchdb.designs import bundled_designs, own_designs
 from ..stores.couchdb.setup import SetUp
 from .base import StoreBackedSession
-from .records import Records
+from .runtime import Runtime
 
 
 class CouchDBSession(StoreBackedSession):
@@ -35,11 +35,11 @@ class CouchDBSession(StoreBackedSession):
         return settings.database
 
     @classmethod
-    def make_couchdb_store(cls, settings: conf.Settings, records: Records) -> CouchDBStore:
+    def make_couchdb_store(cls, runtime: Runtime) -> CouchDBStore:
         """
         Return the store that `DISTSESSION["COUCHDB"]` describes.
         """
-        given = settings.couchdb
+        given = runtime.settings.couchdb
         if given is None:
             raise conf.missing("COUCHDB", "URL")
         database = cls.database_name(given)
@@ -53,10 +53,10 @@ class CouchDBSession(StoreBackedSession):
         return CouchDBStore(
             usual,
             cls.make_set_up(given, database, usual),
-            merge=records.merge,
-            as_json=records.codec.is_json,
+            merge=runtime.records.merge,
+            as_json=runtime.records.codec.is_json,
             conditional=conditional,
-            hashed=settings.hash_keys,
+            hashed=runtime.settings.hash_keys,
             index_timeout=given.index_timeout,
             grace=given.expiry_grace,
         )
@@ -118,8 +118,5 @@ class SessionStore(CouchDBSession):
     needed_settings = ("COUCHDB",)
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> CouchDBStore:
-        """
-        Return the store of this engine.
-        """
-        return cls.make_couchdb_store(settings, records)
+    def make_store(cls, runtime: Runtime) -> CouchDBStore:
+        return cls.make_couchdb_store(runtime)

@@ -1,5 +1,5 @@
 """
-System checks of `DISTSESSION`, whether it can be as it is.
+System checks of the values in `DISTSESSION`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..engine import our_engine
 
 
 @register(Tags.security)
@@ -20,7 +21,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     """
     E001 to E006: settings that are unknown, wrong or impossible.
     """
-    if conf.engine_in_use() is None and not hasattr(settings, conf.NAME):
+    if our_engine() is None and not hasattr(settings, conf.NAME):
         return []
     return [Error(problem.message, id=f"distsession.{problem.code}") for problem in conf.problems()]
 
@@ -28,9 +29,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 @register(Tags.security)
 def check_codec(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
-    E007: an unsigned codec over a serializer that runs what it reads.
+    E007: an unsigned codec with a serializer that can execute code, such as pickle.
     """
-    if conf.engine_in_use() is None or conf.problems():
+    if our_engine() is None or conf.problems():
         return []
     path = conf.get().codec
     pickles = "pickle" in settings.SESSION_SERIALIZER.lower()

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
 from .. import conf
+from ..engine import current_engine, needed_sections
 
 OLDEST_MEMCACHED = (1, 6, 18)
 
@@ -26,9 +25,9 @@ def check_servers(
     **kwargs: Any,
 ) -> list[CheckMessage]:
     """
-    W024: a server does not answer, or does not let us in. W025: a memcached that is too old.
+    W024: a server does not answer, or refuses access. W025: memcached is too old.
     """
-    needed = conf.needed_sections() if databases else ()
+    needed = needed_sections() if databases else ()
     if not needed or conf.problems():
         return []
     given = conf.get()
@@ -74,12 +73,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _couchdb(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
-    # They import CouchDB's client.
+    # Imports CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError
     from ..stores.couchdb.client import DatabaseMissing
 
-    engine = import_module(settings.SESSION_ENGINE).SessionStore
+    engine = current_engine()
     if not issubclass(engine, CouchDBSession):
         return
     told = set()
@@ -87,7 +86,7 @@ def _couchdb(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
         try:
             client.info()
         except DatabaseMissing:
-            # It is made on first use, or missed by the check of design documents.
+            # Created on first use, or reported by the check of design documents.
             pass
         except StoreError as error:
             if str(error) not in told:

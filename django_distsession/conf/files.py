@@ -1,6 +1,6 @@
 """
-Files that settings name: looked into when the settings are read, so that a file that cannot be used
-is told then, and not when the first session is.
+Files that settings name. They are read with the settings, so that an unusable file is reported
+then, and not by the first session.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def designs(path: str | Path | None) -> str | None:
     """
     if path is None:
         return None
-    # It imports CouchDB's client, which sites without CouchDB need not wait for.
+    # Imports CouchDB's client, which sites without CouchDB do not need.
     from ..stores.couchdb.designs import DesignError, own_designs
 
     try:

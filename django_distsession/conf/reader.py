@@ -1,5 +1,5 @@
 """
-The raw settings, read once: completed with defaults, and every problem noted.
+Reads the raw settings, completes them with defaults and collects every problem.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 class Reader:
     """
-    Reads the settings, noting problems instead of raising. No variable holds a value of theirs
-    before it is known to be no password.
+    Reads the settings once, and collects problems instead of raising. A value stays wrapped until
+    it is known to be no password.
 
-    needed: the sections that the engine in use cannot do without.
+    needed: the sections that the engine in use needs.
     """
 
     def __init__(self, needed: Sequence[str]) -> None:

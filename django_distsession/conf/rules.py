@@ -63,7 +63,7 @@ def text(value: Any) -> str | None:
 
 def password(value: Any) -> str | None:
     """
-    Accept text that can be sent.
+    Accept text that can be encoded.
     """
     return text(value) or (None if _is_unicode(value) else "text that can be encoded as UTF-8")
 
@@ -95,7 +95,7 @@ def one_of(*choices: str) -> Rule:
 
 def namespace(value: Any) -> str | None:
     """
-    Accept what may stand in front of a memcached key.
+    Accept a prefix of memcached keys.
     """
     good = isinstance(value, str) and re.fullmatch(r"[!-~]{1,100}", value)
     return None if good else "1 to 100 ASCII characters, no spaces"
@@ -103,7 +103,7 @@ def namespace(value: Any) -> str | None:
 
 def dotted_path(value: Any) -> str | None:
     """
-    Accept what may be the path of a Python object.
+    Accept the dotted path of a Python object.
     """
     good = isinstance(value, str) and "." in value
     return None if good else 'a dotted path such as "package.module.name"'
@@ -174,7 +174,7 @@ URLS_TEXT = f"{URL_TEXT}; or a list of such URLs, the nodes of one cluster, each
 
 def urls(value: Any) -> str | None:
     """
-    Accept one such address, or those of several nodes.
+    Accept the address of a CouchDB node, or those of several.
     """
     if isinstance(value, list | tuple):
         good = value and all(url(one) is None for one in value) and len(set(value)) == len(value)
@@ -218,7 +218,7 @@ def _is_path(value: Any, exists: Callable[[Path], bool]) -> bool:
     try:
         return isinstance(value, str | Path) and exists(Path(value))
     except OSError:
-        # Far too long for a path, for example.
+        # Too long for a path, for example.
         return False
 
 
@@ -231,7 +231,7 @@ TLS_TEXT = (
 
 def tls(value: Any) -> str | None:
     """
-    Accept what says how to use TLS.
+    Accept True, an `SSLContext`, or the paths of certificates and keys.
     """
     if value is True or isinstance(value, ssl.SSLContext):
         return None

@@ -13,6 +13,22 @@ FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
 
+def delay(
+    attempt: int,
+    *,
+    first: float = FIRST_PAUSE,
+    longest: float = LONGEST_PAUSE,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> float:
+    """
+    Return a random time to pause for: up to `first` seconds at attempt 0, up to `longest` after
+    many.
+
+    "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    """
+    return uniform(0.0, min(first * 2 ** min(attempt, 10), longest))
+
+
 def pause(
     attempt: int,
     *,
@@ -21,8 +37,6 @@ def pause(
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
     """
-    Sleep for a random time, up to `longest` seconds after many attempts.
-
-    "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    Sleep for such a time.
     """
-    sleep(uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest)))
+    sleep(delay(attempt, longest=longest, uniform=uniform))

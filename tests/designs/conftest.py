@@ -13,8 +13,8 @@ import httpx
 import pytest
 from django.core.management import call_command
 
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.couchdb import SessionStore
+from django_distsession.backends.runtime import runtimes
 from django_distsession.stores.couchdb import designs
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.connect import connect
@@ -136,7 +136,7 @@ def deploy(sessions: type[SessionStore], monkeypatch: pytest.MonkeyPatch) -> Cal
     def use(*wanted: Design) -> None:
         by_name = {design.name: design for design in wanted}
         monkeypatch.setattr("django_distsession.backends.couchdb.bundled_designs", lambda: by_name)
-        StoreBackedSession._engines.pop(sessions, None)
+        runtimes.pop(sessions, None)
 
     return use
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,10 @@ from django.test import AsyncClient, Client
 
 from django_distsession.exceptions import StoreUnavailable
 
-from ..test_sessions import Calls, Engine
+from ..sessions import Engine, interposed
 
 OURS = "django_distsession.middleware.SessionMiddleware"
+OTHERS = "tests.middleware.others."
 STORE_METHODS = ("get", "refresh", "add", "replace", "end")
 
 
@@ -59,7 +61,7 @@ class Outage:
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise StoreUnavailable("The store is down.")
 
-        store = self._session_class.get_store()
+        store = interposed(self._session_class)
         for name in names or STORE_METHODS:
             # Not every store can be asked to refresh.
             if hasattr(store, name):
@@ -70,6 +72,19 @@ class Outage:
         with self._patch.context() as patch:
             Outage(self._session_class, patch).begin(*names)
             yield
+
+
+def assert_is_outage(response: Any) -> None:
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.headers["Cache-Control"] == "no-store"
+    assert b"Back in a moment" in response.content
+    assert not response.cookies
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # On a busy machine, asyncio says in dev mode that a callback was slow.
+    return [record for record in caplog.records if record.name != "asyncio"]
 
 
 @pytest.fixture
@@ -83,11 +98,6 @@ def browser(request: pytest.FixtureRequest, settings: Any, session_class: Engine
     settings.MIDDLEWARE = [OURS]
     settings.DEBUG = False
     return Browser(request.param)
-
-
-@pytest.fixture
-def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
 
 
 @pytest.fixture
