@@ -17,6 +17,11 @@ class Closable(Protocol):
     Something that a loop has to close before it ends.
     """
 
+    def close(self) -> None:
+        """
+        Close it, as far as that can be done at once. It may be used again.
+        """
+
     async def aclose(self) -> None:
         """
         Close it, and wait until nothing is left of it.
@@ -60,6 +65,14 @@ class PerLoop(Generic[C]):
             closing.__anext__().send(None)
         self._made[loop] = made, closing
         return made
+
+    def close(self) -> None:
+        """
+        Have each loop close its own, in any thread.
+        """
+        for loop, (made, _) in list(self._made.items()):
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(made.close)
 
     async def _close_in_the_end(
         self, loop: asyncio.AbstractEventLoop, made: C

@@ -12,6 +12,9 @@ class Thing:
         self.loop = asyncio.get_running_loop()
         self.closed_in: asyncio.AbstractEventLoop | None = None
 
+    def close(self) -> None:
+        self.is_closed = True
+
     async def aclose(self) -> None:
         # What closing takes may need several turns of the loop.
         await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from typing import Any, cast
 from pymemcache.exceptions import MemcacheUnknownError
 
 from ...secret import Secret
-from .multiplexed import MultiplexedConnection
+from .multiplexed import MOST_IN_FLIGHT, MultiplexedConnection
 from .protocol import NOT_OURS, SETTINGS, authentication, ends_answer, item_limit_in
 
 # How long the first of several addresses of a host is tried alone, in seconds (RFC 8305).
@@ -25,6 +25,14 @@ HUNG_UP = (
     "The server hung up at the first command. Does it speak the text protocol (not -S, nor "
     "-B binary), and TLS only if it is told to?"
 )
+
+
+class TooManyRequests(Exception):
+    """
+    So many requests are on their way already that there was no room for one more in time.
+    """
+
+    count = MOST_IN_FLIGHT
 
 
 class Channel:
@@ -71,19 +79,32 @@ class Channel:
             async with asyncio.timeout_at(deadline):
                 connection = await asyncio.shield(self._connecting)
         if connection.is_full:
-            await connection.wait_for_turn(deadline)
+            try:
+                await connection.wait_for_turn(deadline)
+            except TimeoutError:
+                raise TooManyRequests from None
+            if connection.error is not None:
+                raise connection.error
         return connection
+
+    def close(self) -> None:
+        """
+        Close the connection. What waits for it fails.
+        """
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._connection.close()
 
     async def aclose(self) -> None:
         """
-        Close the connection, and wait until nothing is left of it. What waits for it fails.
+        Close the connection, and wait until nothing is left of it.
         """
         connecting, connection = self._connecting, self._connection
+        self.close()
         if connecting is not None:
-            connecting.cancel()
             await asyncio.wait([connecting])
         if connection is not None:
-            connection.close()
             await connection.closed
 
     def _connected(self, task: asyncio.Task[MultiplexedConnection]) -> None:

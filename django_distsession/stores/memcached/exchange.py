@@ -14,8 +14,8 @@ from collections.abc import MutableMapping, Sequence
 from ...exceptions import RecordTooLarge
 from ..operations import Call, Operation
 from ..record import Record
-from . import wire
-from .connection import FAILURES, Connection, ServerError
+from . import multiplexing, wire
+from .connection import FAILURES, Connection
 from .node import Node
 from .protocol import DONE, ITEM_OVERHEAD, REFUSED, SET, Reply
 
@@ -70,6 +70,9 @@ class Exchange:
         Return the error that a server, whose limit is below `item_size`, would refuse the body.
         """
         return RecordTooLarge(len(self.body) - 2, limit, f"memcached at {node.name}")
+
+    async def aperform(self) -> list[Reply | None]:
+        return await multiplexing.perform(self)
 
     def perform(self) -> list[Reply | None]:
         """
@@ -168,11 +171,7 @@ class Exchange:
 
 def _failed(node: Node, connection: Connection, error: Exception, given: float) -> Reply | None:
     node.pool.discard(connection)
-    if isinstance(error, ServerError):
-        node.refused(error)
-        return Reply(REFUSED)
-    node.failed(error, given)
-    return None
+    return node.no_answer(error, given)
 
 
 def storing(

@@ -20,8 +20,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from .connection import LONGEST_LINE, ServerError
-from .protocol import NOT_OURS, Reply, parse_line
+from .protocol import NOT_OURS, Reply, ServerError, parse_reply
 
 # How many requests may wait for their replies at once. Further ones wait for their turn.
 MOST_IN_FLIGHT = 1024
@@ -145,36 +144,24 @@ class MultiplexedConnection(asyncio.Protocol):
         start, size = 0, len(data)
         waiting = self._waiting
         while start < size:
-            end = data.find(b"\r\n", start)
-            if not waiting or (end < 0 and size - start > LONGEST_LINE):
+            if not waiting:
                 raise MemcacheUnknownError(NOT_OURS)
-            if end < 0:
-                break
             reply, ending, _ = waiting[0]
-            if data.startswith(b"SERVER_ERROR", start):
+            try:
+                parsed = parse_reply(data, start, ending, self.item_limit)
+            except ServerError as error:
+                # It answers this one, and the next ones.
                 waiting.popleft()
                 if not reply.done():
-                    reply.set_exception(ServerError(data[start:end].decode("ascii", "replace")))
-                start = end + 2
+                    reply.set_exception(error)
+                start = data.index(b"\r\n", start) + 2
                 continue
-            line = parse_line(data[start:end], ending)
-            end += 2
-            if line.size is None:
-                answer = line.reply
-            else:
-                if not 0 <= line.size <= self.item_limit:
-                    raise MemcacheUnknownError("A value is larger than any that the server takes.")
-                value_end = end + line.size
-                if size < value_end + 2:
-                    break
-                if data[value_end : value_end + 2] != b"\r\n":
-                    raise MemcacheUnknownError(NOT_OURS)
-                answer = line.reply._replace(value=data[end:value_end])
-                end = value_end + 2
+            if parsed is None:
+                break
             waiting.popleft()
+            answer, start = parsed
             if not reply.done():
                 reply.set_result(answer)
-            start = end
         if self._queue:
             self._call_next()
         return start

@@ -14,8 +14,11 @@ from ...exceptions import StoreUnavailable
 from .. import forking
 from ..circuit_breaker import CircuitBreaker
 from ..deadline import Deadline
+from ..loops import PerLoop
 from ..pool import NotWanted, Pool, PoolExhausted
+from .channel import Channel
 from .connection import FAILURES, FAIR_SHARE, Connection, TooLittleTime
+from .protocol import REFUSED, Reply, ServerError
 
 logger = logging.getLogger("django_distsession.memcached")
 
@@ -47,8 +50,8 @@ class NodeStatus:
 
 class Node:
     """
-    A server: its health and its counts, which whatever speaks to it keeps, and its pool of
-    connections that block.
+    A server: its health and its counts, which whatever speaks to it keeps; its pool of connections
+    that block; and its channel, the connection of each event loop.
 
     name: the server as the settings write it.
     """
@@ -57,6 +60,7 @@ class Node:
         self,
         name: str,
         connect: Callable[[], Connection],
+        open_channel: Callable[[], Channel],
         *,
         pool_size: int,
         retry_after: float,
@@ -71,6 +75,7 @@ class Node:
         self._connect = connect
         self._pool_size = pool_size
         self._retry_after = retry_after
+        self.channel = PerLoop(open_channel)
         forking.register(self)
 
     def reset_after_fork(self) -> None:
@@ -173,6 +178,16 @@ class Node:
                 type(error).__name__,
             )
 
+    def no_answer(self, error: BaseException, given: float) -> Reply | None:
+        """
+        Note what came instead of an answer, and return what that counts as.
+        """
+        if isinstance(error, ServerError):
+            self.refused(error)
+            return Reply(REFUSED)
+        self.failed(error, given)
+        return None
+
     def refused(self, error: BaseException) -> None:
         """
         Note that the server answered, but could not do what it was asked.
@@ -216,4 +231,5 @@ class Node:
         Close the connections that nobody uses, and end the watcher.
         """
         self.pool.close()
+        self.channel.close()
         self.breaker.close()

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pymemcache.exceptions import MemcacheUnknownError
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
+)
 
 # For want of memory, most likely. memcached drops the value that was there.
 REFUSED = b"SERVER_ERROR"
@@ -25,6 +30,12 @@ DELETE = b"md %b"
 
 # Conditions under which a server does it: in any case; if there is no value; if this is its token.
 ALWAYS, IF_ABSENT, IF_CAS = b"", b" ME", b" C%d"
+
+# Stale; won, and lost, the right to make it anew.
+MARKS = (b" X", b" W", b" Z")
+
+# What the line is shorter than with which every reply begins.
+LONGEST_LINE = 2048
 
 NOT_OURS = "The reply belongs to another request."
 
@@ -48,30 +59,63 @@ class Reply(NamedTuple):
     ttl: int = 0
 
 
-class Line(NamedTuple):
+class ServerError(MemcacheError):  # type: ignore[misc]
     """
-    The first line of a reply: the reply without its value, and that value's size, None if there is
-    none to follow.
+    The server works, but cannot do what it was asked: for want of memory, most likely.
     """
 
-    reply: Reply
-    size: int | None
 
+def parse_reply(
+    data: bytes, start: int, ending: bytes, item_limit: int
+) -> tuple[Reply, int] | None:
+    """
+    Return the reply that begins at `start`, and where the next one does; None if more has to be
+    read. `ServerError`; one of pymemcache's errors if it is not the reply that is due.
 
-def parse_line(line: bytes, ending: bytes) -> Line:
+    ending: how the line ends that begins this reply: its key and its opaque token.
+    item_limit: the size of the largest value that there may be.
     """
-    Return what a reply's first line says. `MemcacheUnknownError` if it is not the reply that is
-    due, which has to have this ending: its key and its opaque token.
-    """
+    end = data.find(b"\r\n", start)
+    if end < 0:
+        if len(data) - start > LONGEST_LINE:
+            raise MemcacheUnknownError("The reply is longer than any that memcached gives.")
+        return None
+    line = data[start:end]
     if not line.endswith(ending):
-        raise MemcacheUnknownError(NOT_OURS)
+        line = _without_marks(line, ending)
     status, *answers = line[: -len(ending)].split()
-    if status == VALUE:
-        size, cas, ttl = answers
-        return Line(Reply(status, int(cas[1:]), b"", int(ttl[1:])), int(size))
-    if status not in STATUSES:
+    end += 2
+    if status != VALUE:
+        if status not in STATUSES:
+            raise MemcacheUnknownError(NOT_OURS)
+        return Reply(status, int(answers[0][1:]) if answers else 0), end
+    size, cas, ttl = answers
+    value_end = end + int(size)
+    if not end <= value_end <= end + item_limit:
+        raise MemcacheUnknownError("A value is larger than any that the server takes.")
+    next_start = value_end + 2
+    if len(data) < next_start:
+        return None
+    if not data.startswith(b"\r\n", value_end):
         raise MemcacheUnknownError(NOT_OURS)
-    return Line(Reply(status, int(answers[0][1:]) if answers else 0), None)
+    return Reply(status, int(cas[1:]), data[end:value_end], int(ttl[1:])), next_start
+
+
+def _without_marks(line: bytes, ending: bytes) -> bytes:
+    # Of an item that somebody marked as stale (`md … I`) memcached says so unasked, at the end.
+    bare = line
+    while bare.endswith(MARKS):
+        bare = bare[:-2]
+    if bare.endswith(ending):
+        return bare
+    said = line[:LONGEST_LINE].decode("ascii", "replace")
+    if line.startswith(b"SERVER_ERROR"):
+        raise ServerError(said)
+    if line.startswith(b"ERROR"):
+        raise MemcacheUnknownCommandError("meta")
+    if line.startswith(b"CLIENT_ERROR"):
+        raise MemcacheClientError(said)
+    raise MemcacheUnknownError(NOT_OURS)
 
 
 def ends_answer(received: bytes) -> bool:

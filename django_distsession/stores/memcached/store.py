@@ -25,6 +25,7 @@ from ..operations import Operation, run
 from ..record import Record
 from ..repairing import Repair
 from . import wire
+from .channel import Channel
 from .connection import Connection
 from .exchange import Exchange, insist_gen, storing
 from .listing import Listing
@@ -72,17 +73,17 @@ class MemcachedStore(CacheStore):
         self._clock = clock
         self._placement = Placement(servers, replicas)
         self._replica_set = lru_cache(REPLICA_SETS)(self._find_replica_set)
+        connecting: dict[str, Any] = {
+            # More than this is never left of a request's time.
+            "connect_timeout": min(connect_timeout, timeout / 4),
+            "credentials": credentials,
+            "tls_context": tls_context,
+        }
         self.nodes = [
             Node(
                 server,
-                partial(
-                    Connection,
-                    parse_server(server),
-                    # More than this is never left of a request's time.
-                    connect_timeout=min(connect_timeout, timeout / 4),
-                    credentials=credentials,
-                    tls_context=tls_context,
-                ),
+                partial(Connection, parse_server(server), **connecting),
+                partial(Channel, parse_server(server), **connecting),
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
