@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 
 from ...exceptions import RecordTooLarge
-from ..operations import Call, Operation
+from ..operations import Operation
 from ..record import Record
 from . import multiplexing, wire
 from .connection import FAILURES, Connection
@@ -207,7 +207,7 @@ def insist_gen(
     # Before any connection is taken, which others could use meanwhile.
     for node, _ in rest:
         if node.breaker.is_hung:
-            yield Call(node.await_answer, exchange.until)
+            yield from node.await_answer_gen(exchange.until)
     late = yield Exchange(exchange.key, rest, exchange.until, exchange.body, insists=True)
     more = iter(late)
     return [next(more) if reply is None else reply for reply in replies]

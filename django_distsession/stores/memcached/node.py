@@ -15,6 +15,7 @@ from .. import forking
 from ..circuit_breaker import CircuitBreaker
 from ..deadline import Deadline
 from ..loops import PerLoop
+from ..operations import Operation
 from ..pool import NotWanted, Pool, PoolExhausted
 from .channel import Channel
 from .connection import FAILURES, FAIR_SHARE, Connection, TooLittleTime
@@ -108,13 +109,13 @@ class Node:
         """
         return self.breaker.up_since if self.breaker.is_up else math.inf
 
-    def await_answer(self, until: float) -> None:
+    def await_answer_gen(self, until: float) -> Operation[bool]:
         """
         Wait for it, as it hangs and nobody else knows: it may be about to answer its watcher.
         """
         monotonic = self.clock.monotonic
         # In half of the time, since whoever is asked after that has to answer in the rest.
-        self.breaker.await_answer(Deadline((until - monotonic()) / 2, monotonic))
+        return self.breaker.await_answer_gen(Deadline((until - monotonic()) / 2, monotonic))
 
     def is_known_empty(self) -> bool:
         """

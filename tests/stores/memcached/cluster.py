@@ -19,6 +19,7 @@ from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.node import Node
 from django_distsession.stores.memcached.protocol import Reply
+from django_distsession.stores.operations import Operation
 
 TTL = 14 * 24 * 3600
 
@@ -171,7 +172,8 @@ class FakeBreaker:
     def allows(self) -> bool:
         return self.is_up
 
-    def await_answer(self, deadline: Deadline) -> bool:
+    def await_answer_gen(self, deadline: Deadline) -> Operation[bool]:
+        yield from ()
         condition = self.cluster.servers[self.owner[1]].condition
         if condition == "up":
             self.cluster.passed_by.discard(self.owner)

@@ -9,9 +9,8 @@ import pytest
 from pymemcache.exceptions import MemcacheError, MemcacheUnknownError
 
 from django_distsession.stores.memcached import multiplexed
-from django_distsession.stores.memcached.connection import ServerError
 from django_distsession.stores.memcached.multiplexed import MultiplexedConnection
-from django_distsession.stores.memcached.protocol import Reply
+from django_distsession.stores.memcached.protocol import Reply, ServerError
 
 SECONDS = 10.0
 LIMIT = 1024 * 1024
