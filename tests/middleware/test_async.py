@@ -157,7 +157,7 @@ class TestCancelled:
 
         async_to_sync(scenario)()
         memcached: Any = session_class.get_store()
-        pool = memcached.nodes[0]._pool
+        pool = memcached.nodes[0].pool
         assert not pool.busy
         assert len(pool._idle) <= 2
         assert all(connection.is_fresh for connection in pool._idle)

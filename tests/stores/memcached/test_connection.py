@@ -234,7 +234,7 @@ def test_tls_with_a_client_certificate(
     sessions = use([tls_node], TLS=files)
     assert works(sessions)
     # One connection serves all of it: what TLS keeps to itself does not make it look stale.
-    pool = sessions.get_store().nodes[0]._pool
+    pool = sessions.get_store().nodes[0].pool
     (first,) = pool._idle
     key_ = stored(sessions, text="x" * 50_000)
     assert len(contents(sessions, key_)["text"]) == 50_000

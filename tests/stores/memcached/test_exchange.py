@@ -19,9 +19,10 @@ import pytest
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.connection import Connection
+from django_distsession.stores.memcached.protocol import GET
 from testproject.servers import MemcachedNode
 
-from .conftest import GET, ask, contents, store_of, stored
+from .conftest import ask, contents, store_of, stored
 
 # What a server does about a request, given its connection and the reply that would be right.
 Answer = Callable[[Any, bytes], None]
@@ -204,10 +205,11 @@ def test_a_second_reply_that_comes_later_meets_no_reader(sessions: Any, liar: Li
         assert contents(sessions, keys[0]) == {"mine": 0}
     go_on.set()
     assert sent.wait(10)
-    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    (connection,) = store_of(sessions).nodes[0].pool._idle
     assert select.select([connection.sock.raw], [], [], 10)[0]
     # Noticed before the next request is sent, so nobody is the worse for it.
     assert contents(sessions, keys[1]) == {"mine": 1}
+    assert sessions.status()[0]["last_error"] is None
 
 
 def test_a_value_of_another_session_is_no_session(
@@ -254,7 +256,7 @@ def test_an_interrupted_exchange_leaves_nothing_behind(
                 store_of(sessions).close()
             with pytest.raises(Interrupted):
                 contents(sessions, keys[0])
-        assert not any(node._pool._idle for node in store_of(sessions).nodes)
+        assert not any(node.pool._idle for node in store_of(sessions).nodes)
         assert contents(sessions, keys[1]) == {"mine": 1}
     assert all(server["up"] for server in sessions.status())
 
@@ -284,7 +286,7 @@ def test_a_read_interrupted_half_way_does_not_go_on_in_the_next(
             received: bytes = self.real.recv(100)
             return received
 
-    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    (connection,) = store_of(sessions).nodes[0].pool._idle
     connection.sock.raw = Socket(connection.sock.raw)
     with pytest.raises(Interrupted):
         contents(sessions, keys[0])
@@ -317,7 +319,7 @@ def test_an_empty_value_is_read_to_its_end(use: Any, nodes: list[MemcachedNode])
                 given, self.rest = self.rest, b""
             return given
 
-    (connection,) = store_of(sessions).nodes[0]._pool._idle
+    (connection,) = store_of(sessions).nodes[0].pool._idle
     connection.sock.raw = Socket(connection.sock.raw)
     for _ in range(2):
         reply = ask(sessions, key, server, GET)

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
+from django_distsession.clock import SYSTEM_CLOCK
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.connection import Connection
+from django_distsession.stores.memcached.exchange import Exchange
+from django_distsession.stores.memcached.protocol import Reply
+from django_distsession.stores.memcached.replica_set import ReplicaSet
 from testproject.servers import MemcachedNode
 from testproject.servers.process import LOOPBACK
 
@@ -46,12 +50,12 @@ def test_a_hung_server_costs_a_process_one_time_out(use: Any, trio: list[Memcach
     assert len(timeouts) == 1
 
 
-def noting_deadlines(given: list[float]) -> Callable[[Connection, Deadline], None]:
-    set_deadline = Connection.set_deadline
+def noting_deadlines(given: list[float]) -> Callable[[Connection, float], None]:
+    limit = Connection.limit
 
-    def noting(self: Connection, deadline: Deadline) -> None:
-        given.append(deadline.left)
-        set_deadline(self, deadline)
+    def noting(self: Connection, until: float) -> None:
+        given.append(until - SYSTEM_CLOCK.monotonic())
+        limit(self, until)
 
     return noting
 
@@ -63,7 +67,7 @@ def test_two_hung_servers_cost_one_time_out(use: Any, trio: list[MemcachedNode])
     trio[1].pause()
     given: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "set_deadline", noting_deadlines(given))
+        patch.setattr(Connection, "limit", noting_deadlines(given))
         assert contents(sessions, key) == {"a": 1}
     for node in trio[:2]:
         node.resume()
@@ -77,9 +81,11 @@ def test_a_server_that_refuses_at_once_leaves_the_others_their_time(
     sessions = use(trio[:2], TIMEOUT=20.0)
     key = stored(sessions, a=1)
     given: list[float] = []
-    monkeypatch.setattr(Connection, "set_deadline", noting_deadlines(given))
+    monkeypatch.setattr(Connection, "limit", noting_deadlines(given))
     # It dies between being found alive and being asked.
-    monkeypatch.setattr(Connection, "is_fresh", True)
+    for node in store_of(sessions).nodes:
+        (connection,) = node.pool._idle
+        connection.has_input = bool
     trio[0].kill()
     assert contents(sessions, key) == {"a": 1}
     assert all(seconds > 5 for seconds in given)
@@ -152,11 +158,11 @@ def test_whoever_waits_for_a_server_that_goes_down_goes_on_without(
     assert held is not None
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(contents, sessions, key)
-        while not node._pool._waiting:
+        while not node.pool._waiting:
             pass
         with out_of_reach(node):
             assert waiting.result() == {"a": 1}
-    node.discard(held)
+    node.pool.discard(held)
 
 
 def test_who_waits_too_long_is_told_what_to_raise(use: Any, nodes: list[MemcachedNode]) -> None:
@@ -169,7 +175,7 @@ def test_who_waits_too_long_is_told_what_to_raise(use: Any, nodes: list[Memcache
     assert held is not None
     # A full pool is no failure of the server.
     assert node.is_up()
-    node.release(held)
+    node.pool.release(held)
     assert contents(sessions, key) == {"a": 1}
 
 
@@ -205,13 +211,21 @@ def nobody_is_to_blame(sessions: Any) -> bool:
     return all(server["up"] for server in sessions.status())
 
 
+def in_time(replica_set: ReplicaSet, seconds: float) -> list[Reply | None]:
+    """
+    Ask its servers what they hold, and give them so long.
+    """
+    until = SYSTEM_CLOCK.monotonic() + seconds
+    return replica_set.asking(replica_set.replicas, until).perform()
+
+
 def test_a_server_that_is_asked_when_the_time_is_over_is_not_to_blame(
     use: Any, nodes: list[MemcachedNode]
 ) -> None:
     sessions = use(nodes[:1])
     key = stored(sessions, a=1)
     replica_set = store_of(sessions)._replica_set(sessions.storage_id(key))
-    replica_set.ask(Deadline(-1.0))
+    in_time(replica_set, -1.0)
     assert nobody_is_to_blame(sessions)
     assert contents(sessions, key) == {"a": 1}
 
@@ -220,10 +234,10 @@ def test_a_server_that_had_no_time_to_take_a_connection_is_not_to_blame(use: Any
     with socket.create_server((LOOPBACK, 0)) as silent:
         sessions = use([f"{LOOPBACK}:{silent.getsockname()[1]}"])
         replica_set = store_of(sessions)._replica_set("x" * 64)
-        assert replica_set.ask(Deadline(0.02)) == [None]
+        assert in_time(replica_set, 0.02) == [None]
         assert nobody_is_to_blame(sessions)
         # And if it had some, it is.
-        assert replica_set.ask(Deadline(0.5)) == [None]
+        assert in_time(replica_set, 0.5) == [None]
         assert not nobody_is_to_blame(sessions)
         sessions.get_store().close()
 
@@ -235,7 +249,7 @@ def test_a_server_that_does_not_take_a_large_session_does_not_hold_up_the_next(
     key = stored(sessions, a=1)
     first, second = store_of(sessions).nodes
     for node in (first, second):
-        (connection,) = node._pool._idle
+        (connection,) = node.pool._idle
         connection.sock.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     session = sessions(key)
     session["large"] = base64.b64encode(random.Random(0).randbytes(700_000)).decode()
@@ -256,19 +270,15 @@ def test_what_a_save_does_after_a_conflict_shares_its_deadline(
     other = sessions(key)
     other["c"] = 3
     other.save()
-    store = store_of(sessions)
-    deadlines: list[Deadline] = []
+    deadlines: list[float] = []
+    perform = Exchange.perform
 
-    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any, **more: Any) -> Any:
-            deadlines.extend(one for one in args if isinstance(one, Deadline))
-            return call(*args, **more)
+    def noting(exchange: Exchange) -> list[Reply | None]:
+        deadlines.append(exchange.until)
+        return perform(exchange)
 
-        return noted
-
-    monkeypatch.setattr(store._reconciler, "reconcile", noting(store._reconciler.reconcile))
-    monkeypatch.setattr(store, "_insist", noting(store._insist))
+    monkeypatch.setattr(Exchange, "perform", noting)
     session.save()
     write, read, _ = deadlines
-    assert read is write
+    assert read == write
     assert contents(sessions, key) == {"a": 1, "b": 2, "c": 3}

@@ -10,7 +10,6 @@ import pytest
 
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.stamps import HISTORY
-from django_distsession.stores.memcached import replica_set as replica_set_module
 from tests.conftest import stored
 from tests.stores.memcached.cluster import Cluster, FakeServer
 from tests.stores.memcached.conftest import contents, store_of
@@ -31,7 +30,7 @@ def cluster(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     settings.SESSION_ENGINE = "django_distsession.backends.memcached"
     settings.DISTSESSION = {"NAMESPACE": "t", "MEMCACHED": {"SERVERS": [FIRST, SECOND]}}
     cluster = Cluster({name: FakeServer(name) for name in (FIRST, SECOND)})
-    monkeypatch.setattr(replica_set_module, "exchange", cluster.exchange)
+    cluster.replace_exchanges(monkeypatch)
     for number, process in enumerate((SessionStore, Other)):
         for node in store_of(process).nodes:
             cluster.owners[node] = number

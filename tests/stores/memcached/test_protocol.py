@@ -10,7 +10,7 @@ import pytest
 
 from django_distsession.exceptions import StoreUnavailable
 
-from .conftest import contents, store_of, stored
+from .conftest import contents, stored
 from .impostor import Answer, impostor
 
 KEY = "a" * 32
@@ -71,12 +71,3 @@ def test_a_server_that_has_every_key_is_not_asked_for_ever(use: Any) -> None:
         with pytest.raises(StoreUnavailable, match="8 new session keys"):
             stored(sessions, a=1)
         sessions.get_store().close()
-
-
-def test_a_list_of_keys_that_has_no_lines_is_none(use: Any) -> None:
-    with impostor(lambda verb, ending: b"x" * 100_000) as address:
-        sessions = use([address])
-        store = store_of(sessions)
-        with pytest.raises(StoreUnavailable, match="cut short, or none"):
-            store.list_ids(store.nodes[0])
-        store.close()
