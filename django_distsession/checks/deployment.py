@@ -47,7 +47,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 def _plain_http(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
     # It comes with CouchDB's client.
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     for key, urls in (("URL", given.urls), ("ADMIN_URL", given.admin_urls)):
         addresses = [Address(url) for url in urls]
@@ -111,7 +111,7 @@ def check_error_reports(
     """
     if "COUCHDB" not in conf.needed_sections() or conf.problems():
         return []
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     given = conf.get().couchdb
     if given is None or not any(

@@ -32,7 +32,7 @@ def check_design_documents(
     # They import CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError, StoreUnavailable
-    from ..stores.couchdb.migration import Migration
+    from ..stores.couchdb.designs.migration import Migration
 
     given = conf.get().couchdb
     engine = import_module(settings.SESSION_ENGINE).SessionStore

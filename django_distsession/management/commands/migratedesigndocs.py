@@ -17,9 +17,9 @@ from ... import conf, rules
 from ...backends.couchdb import CouchDBSession
 from ...exceptions import StoreError
 from ...stores.couchdb.designs import forgotten_versions
-from ...stores.couchdb.migration import Migration, MigrationRefused, Watcher
-from ...stores.couchdb.planning import Entry, Plan, State
-from ...stores.couchdb.setup import SetUp
+from ...stores.couchdb.designs.migration import Migration, MigrationRefused, Watcher
+from ...stores.couchdb.designs.planning import Entry, Plan, State
+from ...stores.couchdb.designs.setup import SetUp
 from ..watchers import watching
 
 

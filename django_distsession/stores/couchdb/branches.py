@@ -18,7 +18,8 @@ from ..deadline import Deadline
 from ..reconcile import reconcile
 from ..record import Record
 from . import tokens
-from .client import Client, RequestFailed, portions
+from .client import Client, RequestFailed
+from .client.client import portions
 
 logger = logging.getLogger("django_distsession.couchdb")
 

@@ -38,8 +38,8 @@ from ..deadline import Deadline
 from ..record import Record
 from . import documents, tokens
 from .client import Client
+from .http.transport import dump
 from .recent import Known, Recent
-from .transport import dump
 
 # Seconds.
 CHECK_AFTER = 60.0

@@ -29,10 +29,10 @@ from .client import (
     RevisionConflict,
 )
 from .conditional import ConditionalReads, outrank
+from .designs.setup import COMMAND, URL, SetUp, check_address
 from .ending import end
-from .garbage_collector import GarbageCollector
+from .garbage.collector import GarbageCollector
 from .reporting import Reporter
-from .setup import COMMAND, URL, SetUp, check_address
 
 T = TypeVar("T")
 

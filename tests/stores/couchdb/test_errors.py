@@ -20,7 +20,7 @@ from django_distsession.exceptions import (
 )
 from django_distsession.stamps import Stamp
 from django_distsession.stores.couchdb.designs import bundled_designs
-from django_distsession.stores.couchdb.response import Response
+from django_distsession.stores.couchdb.http.response import Response
 from django_distsession.stores.record import Record
 from tests.stores.couchdb.conftest import storage_id, stored
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, raw, reply, reset

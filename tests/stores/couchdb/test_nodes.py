@@ -17,8 +17,8 @@ import pytest
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
-from django_distsession.stores.couchdb.address import Address
-from django_distsession.stores.couchdb.node import Node
+from django_distsession.stores.couchdb.http.address import Address
+from django_distsession.stores.couchdb.http.node import Node
 from django_distsession.stores.deadline import Deadline
 from tests.stores.couchdb.conftest import contents, stored
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, reply, reset

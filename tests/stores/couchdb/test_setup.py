@@ -17,7 +17,7 @@ from django_distsession import conf
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured
 from django_distsession.stores.couchdb.designs import bundled_designs
-from django_distsession.stores.couchdb.setup import admitting
+from django_distsession.stores.couchdb.designs.setup import admitting
 from testproject.servers import CouchDBServer
 from tests.stores.couchdb.conftest import Database, contents, stored
 from tests.stores.couchdb.fake import FakeServer, reply

@@ -21,7 +21,7 @@ import pytest
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.secret import Secret
-from django_distsession.stores.couchdb.address import Address
+from django_distsession.stores.couchdb.http.address import Address
 from testproject.servers import CouchDBServer
 from tests.conftest import engine_class
 from tests.stores.couchdb.conftest import contents, stored

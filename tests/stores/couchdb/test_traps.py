@@ -15,7 +15,7 @@ from couchdb3.sync import Server
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores.couchdb.client import Client, DatabaseMissing
-from django_distsession.stores.couchdb.connect import connect
+from django_distsession.stores.couchdb.client.connect import connect
 from testproject.servers import CouchDBServer
 from tests.conftest import close_connections
 from tests.stores.couchdb.conftest import Database, contents, stored

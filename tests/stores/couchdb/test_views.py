@@ -12,7 +12,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.couchdb import users
-from django_distsession.stores.couchdb.paging import LONGEST_NAMED, pages
+from django_distsession.stores.couchdb.client.paging import LONGEST_NAMED, pages
 from django_distsession.stores.garbage import GCOptions
 from tests.stores.couchdb.conftest import Database, add_expired, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
