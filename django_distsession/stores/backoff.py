@@ -13,6 +13,20 @@ FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
 
+def delay(
+    attempt: int,
+    *,
+    longest: float = LONGEST_PAUSE,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> float:
+    """
+    Return how long to pause, in seconds: a random time, up to `longest` after many attempts.
+
+    "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    """
+    return uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest))
+
+
 def pause(
     attempt: int,
     *,
@@ -21,8 +35,6 @@ def pause(
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
     """
-    Sleep for a random time, up to `longest` seconds after many attempts.
-
-    "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
+    Sleep as long as `delay` says.
     """
-    sleep(uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest)))
+    sleep(delay(attempt, longest=longest, uniform=uniform))

@@ -12,6 +12,7 @@ import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.backends.couchdb import SessionStore
+from django_distsession.clock import Clock
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
 from django_distsession.stores.contract import Versioned
@@ -170,8 +171,8 @@ def test_no_change_on_a_losing_branch_is_lost(
     assert len(database.conflicts(doc_id)) == 1
     # Not later than this it is seen.
     reads = conditional.get_store()._conditional  # type: ignore[attr-defined]
-    clock = reads._clock
-    monkeypatch.setattr(reads, "_clock", lambda: clock() + CHECK_AFTER + 1)
+    later = Clock(monotonic=lambda: time.monotonic() + CHECK_AFTER + 1)
+    monkeypatch.setattr(reads, "_clock", later)
     assert contents(conditional, key) == {"a": 1, "mine": 1, "theirs": 1}
     session = conditional(key)
     session["last"] = 1

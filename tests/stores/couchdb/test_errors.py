@@ -20,7 +20,7 @@ from django_distsession.exceptions import (
 )
 from django_distsession.stamps import Stamp
 from django_distsession.stores.couchdb.designs import bundled_designs
-from django_distsession.stores.couchdb.http.response import Response
+from django_distsession.stores.couchdb.http.connection import Connection
 from django_distsession.stores.record import Record
 from tests.stores.couchdb.conftest import storage_id, stored
 from tests.stores.couchdb.fake import Answer, FakeServer, Request, raw, reply, reset
@@ -298,12 +298,12 @@ class TestTime:
     def test_an_interrupted_request_leaves_no_reply_behind(
         self, loaded: Any, faked: Engine, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupted(response: Any) -> None:
+        def interrupted(connection: Any, size: int) -> None:
             raise GreenletTimeout
 
         fake.default = reply(200, loaded[1])
         with monkeypatch.context() as patch:
-            patch.setattr(Response, "read_body", interrupted)
+            patch.setattr(Connection, "_exactly", interrupted)
             with pytest.raises(GreenletTimeout):
                 faked(loaded[0].session_key).load()
         connection = fake.requests[-1].connection

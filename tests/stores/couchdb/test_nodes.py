@@ -17,7 +17,7 @@ import pytest
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
-from django_distsession.stores.couchdb.http.address import Address
+from django_distsession.stores.couchdb.http.login import CookieLogin
 from django_distsession.stores.couchdb.http.node import Node
 from django_distsession.stores.deadline import Deadline
 from tests.stores.couchdb.conftest import contents, stored
@@ -35,6 +35,12 @@ PATIENCE = 20.0
 def node_of(sessions: Engine) -> Node:
     node: Node = sessions.get_store()._client._server.session.nodes[0]  # type: ignore[attr-defined]
     return node
+
+
+def login_of(sessions: Engine) -> CookieLogin:
+    login = node_of(sessions).login
+    assert login is not None
+    return login
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -72,7 +78,7 @@ class TestWhatIsNoFailureOfAServer:
     @pytest.fixture(autouse=True)
     def _still_up(self, faked: Engine, fake: FakeServer) -> Iterator[None]:
         yield
-        assert node_of(faked).breaker.is_up
+        assert node_of(faked).health.breaker.is_up
         fake.default = MISSING
         assert faked(KEY).load() == {}
 
@@ -107,11 +113,11 @@ class TestWhatIsNoFailureOfAServer:
 
     def test_a_time_that_others_used_up(self, faked: Engine, fake: FakeServer) -> None:
         fake.default = fake.hang
-        session = node_of(faked)
+        breaker = node_of(faked).health.breaker
         client = faked.get_store()._client  # type: ignore[attr-defined]
         with pytest.raises(StoreUnavailable, match="TimeoutError"):
             client.get("x", Deadline(0.01))
-        assert session.breaker.is_up
+        assert breaker.is_up
 
 
 class TestTheWatcher:
@@ -123,7 +129,7 @@ class TestTheWatcher:
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
                 faked(KEY).load()
-        breaker = node_of(faked).breaker
+        breaker = node_of(faked).health.breaker
         assert not breaker.is_up
         [line] = lines(caplog)
         assert f"CouchDB at http://127.0.0.1:{fake.port} does not answer (" in line
@@ -155,27 +161,36 @@ class TestTheWatcher:
         fake.default = reset
         with pytest.raises(StoreUnavailable):
             faked(KEY).load()
-        node = node_of(faked)
-        assert not node.breaker.is_up
-        before = node.breaker
-        node.reset_after_fork()
-        assert node.breaker.is_up
-        assert node.breaker is not before
+        health = node_of(faked).health
+        assert not health.breaker.is_up
+        before = health.breaker
+        health.reset_after_fork()
+        assert health.breaker.is_up
+        assert health.breaker is not before
 
 
-def test_a_node_that_has_hung_for_long_is_not_waited_for() -> None:
-    now = [0.0]
-    address = Address("http://127.0.0.1:1")
-    node = Node(address, pool_size=1, time_out=5.0, retry_after=60.0, clock=lambda: now[0])
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_node_that_hung_is_asked_once_its_watcher_has_an_answer(
+    faked: Engine, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, is_back: bool
+) -> None:
+    breaker = node_of(faked).health.breaker
     waited: list[Deadline] = []
-    node.breaker.await_answer = lambda deadline: bool(waited.append(deadline))  # type: ignore
-    node.failed(TimeoutError())
-    assert not node.is_back_soon(Deadline(1))
+
+    def await_answer(deadline: Deadline) -> bool:
+        waited.append(deadline)
+        return is_back
+
+    monkeypatch.setattr(breaker, "_ensure_watched", lambda: None)
+    monkeypatch.setattr(breaker, "await_answer", await_answer)
+    breaker.failed(TimeoutError())
+    fake.default = MISSING
+    if is_back:
+        assert faked(KEY).load() == {}
+    else:
+        with pytest.raises(StoreUnavailable, match="AllNodesDown"):
+            faked(KEY).load()
     assert len(waited) == 1
-    now[0] = 5.0
-    assert not node.is_back_soon(Deadline(1))
-    assert len(waited) == 1
-    node.close()
+    assert len(fake.requests) == is_back
 
 
 class TestOneDeadline:
@@ -256,7 +271,7 @@ def test_a_login_that_was_interrupted_is_not_waited_for_twice(
     configure(COUCHDB={"AUTH": "cookie", "TIMEOUT": 0.3})
     fake.script = [reply(200, {"ok": True}, Set_Cookie="AuthSession=one; Path=/")]
     fake.default = MISSING
-    node_of(faked).login._lock.acquire()
+    login_of(faked)._lock.acquire()
     with pytest.raises(StoreUnavailable, match="Busy"):
         faked(KEY).load()
     assert faked(KEY).load() == {}
@@ -301,7 +316,7 @@ def test_no_lock_of_another_thread_is_waited_for_in_a_child(
     configure(COUCHDB={"CONDITIONAL_READS": True, "AUTH": "cookie"})
     key = stored(sessions, a=1)
     store: Any = sessions.get_store()
-    login = node_of(sessions).login
+    login = login_of(sessions)
     login.cookie = None
     with store._conditional.recent._lock, login._lock:
         child = fork(lambda: contents(sessions, key) == {"a": 1})

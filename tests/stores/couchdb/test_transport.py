@@ -78,7 +78,7 @@ class TestKeepAlive:
         idle = node._pool._idle[0]
         fake_side = next(c for c in fake._connections if c.fileno() >= 0)
         fake_side.sendall(answer)
-        arrived = idle._socket.raw.recv(1, 2)
+        arrived = idle._raw.recv(1, 2)
         assert arrived
         with pytest.raises(StoreUnavailable):
             faked(KEY).load()

@@ -9,7 +9,8 @@ one of the outcomes in `errors`, which callers act upon.
 
 from __future__ import annotations
 
-from .client import Client, Stored
+from .answers import Stored
+from .client import Client
 from .errors import (
     AnswerUnexpected,
     DatabaseMissing,

@@ -8,28 +8,40 @@ answer would end a session or hand somebody another one's. All raise `AnswerMism
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....stamps import whole
 from .errors import AnswerMismatch
 
 
-def document_of(reply: Any, doc_id: str) -> dict[str, Any]:
+class Stored(NamedTuple):
+    """
+    rev: the revision that a write made.
+    quorum_reached: whether a quorum of the cluster took it (201); if not (202), it may be one
+        branch of several.
+    """
+
+    rev: str
+    quorum_reached: bool
+
+
+def document_of(doc_id: str, reply: Any) -> dict[str, Any]:
     """
     Return the document that was asked for.
     """
-    return _checked(object_of(reply), doc_id)
+    return _checked(doc_id, json.loads(reply.content))
 
 
-def leaves_of(reply: Any, doc_id: str, revs: Sequence[str]) -> list[dict[str, Any]]:
+def leaves_of(doc_id: str, revs: Sequence[str], reply: Any) -> list[dict[str, Any]]:
     """
     Return those of the revisions that were asked for that are there and not deleted.
     """
     found, told = [], set()
     for entry in list_of(reply):
         if "ok" in entry:
-            leaf = _checked(entry["ok"], doc_id)
+            leaf = _checked(doc_id, entry["ok"])
             told.add(leaf["_rev"])
             if not leaf.get("_deleted"):
                 found.append(leaf)
@@ -40,15 +52,15 @@ def leaves_of(reply: Any, doc_id: str, revs: Sequence[str]) -> list[dict[str, An
     return found
 
 
-def rev_of(reply: Any, doc_id: str) -> str:
+def stored_of(doc_id: str, reply: Any) -> Stored:
     """
-    Return the revision that a write made.
+    Return what a write made.
     """
-    answer = object_of(reply)
+    answer = json.loads(reply.content)
     rev = answer["rev"]
     if not isinstance(rev, str) or answer.get("id", doc_id) != doc_id:
         raise AnswerMismatch("something else than what a write is answered")
-    return rev
+    return Stored(rev, reply.status_code != 202)
 
 
 def rows_of(reply: Any) -> list[dict[str, Any]]:
@@ -84,24 +96,30 @@ def documents_of(reply: Any) -> list[dict[str, Any]]:
     Return the documents in the rows of a view. Some may have been deleted meanwhile.
     """
     rows = rows_of(reply)
-    return [_checked(row["doc"], row["id"]) for row in rows if row["doc"] is not None]
+    return [_checked(row["id"], row["doc"]) for row in rows if row["doc"] is not None]
 
 
 def object_of(reply: Any) -> dict[str, Any]:
     """
     Return a JSON object.
     """
-    body = reply.json()
+    body = json.loads(reply.content)
     if not isinstance(body, dict):
         raise TypeError("not a JSON object")
     return body
+
+
+def nothing_of(reply: Any) -> None:
+    """
+    For a response that tells nothing but that it is no error.
+    """
 
 
 def list_of(reply: Any) -> list[dict[str, Any]]:
     """
     Return a JSON array of objects.
     """
-    return _objects(reply.json())
+    return _objects(json.loads(reply.content))
 
 
 def is_whole(value: Any) -> bool:
@@ -121,13 +139,14 @@ def _objects(found: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _checked(document: Any, doc_id: str) -> dict[str, Any]:
+def _checked(doc_id: str, document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise TypeError("not a JSON object")
     if (
-        not isinstance(document, dict)
-        or document.get("_id") != doc_id
+        document.get("_id") != doc_id
         or not isinstance(document.get("_rev"), str)
         or not isinstance(conflicts := document.get("_conflicts", []), list)
-        or not all(isinstance(rev, str) for rev in conflicts)
+        or (conflicts and not all(isinstance(rev, str) for rev in conflicts))
     ):
         raise AnswerMismatch("something else than the document that it was asked for")
     return document

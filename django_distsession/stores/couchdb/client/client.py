@@ -1,90 +1,60 @@
 """
-couchdb3 with its traps mended: ids that are escaped, keys that are JSON, answers that are looked
-at, and a handful of errors.
-
-Nothing else in the package calls couchdb3. Every method raises `StoreUnavailable` (no answer, or
-not one to work with), `StoreMisconfigured` (the server refuses us), `RecordTooLarge`, or one of
-the outcomes in `errors`, which callers act upon.
+What we ask CouchDB.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote
-
-from couchdb3.exceptions import PreconditionFailedError
 
 from ....exceptions import StoreError
 from ...deadline import Deadline
 from .answers import (
+    Stored,
     document_of,
     documents_of,
     leaves_of,
     list_of,
+    nothing_of,
     object_of,
-    rev_of,
+    stored_of,
 )
-from .errors import (
-    AnswerUnexpected,
-    DatabaseMissing,
-    DesignMissing,
-    DocumentMissing,
-    LoginRefused,
-    RequestFailed,
-    RequestRefused,
-    RevisionConflict,
-    RightMissing,
-    map_errors,
-)
+from .errors import AlreadyThere, DatabaseMissing, DocumentMissing
 from .views import ViewReader
-
-__all__ = [
-    "AnswerUnexpected",
-    "Client",
-    "DatabaseMissing",
-    "DesignMissing",
-    "DocumentMissing",
-    "LoginRefused",
-    "RequestFailed",
-    "RequestRefused",
-    "RevisionConflict",
-    "RightMissing",
-    "Stored",
-]
 
 # How many revisions are named in one URL: CouchDB takes 8 KB.
 REVS_IN_URL = 40
+# Whose rows are no more than the design documents.
+DESIGN_DOCUMENTS = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
+WITH_CONFLICTS = {"conflicts": True}
 
 T = TypeVar("T")
 
 
-class Stored(NamedTuple):
-    """
-    rev: the revision that a write made.
-    quorum_reached: whether a quorum of the cluster took it (201); if not (202), it may be one
-        branch of several.
-    """
-
-    rev: str
-    quorum_reached: bool
-
-
 class Client(ViewReader):
     """
-    What we ask CouchDB. Where a method takes a deadline, it is that of the operation of the store
-    which the request is a part of; without one, the request is one.
+    Where a method takes a deadline, it is that of the operation of the store which the request is a
+    part of; without one, the request is one.
     """
 
-    def get(self, doc_id: str, deadline: Deadline | None = None, **query: Any) -> dict[str, Any]:
+    def get(
+        self, doc_id: str, deadline: Deadline | None = None, conflicts: bool = False
+    ) -> dict[str, Any]:
         """
         Return a document.
+
+        conflicts: whether to tell the losing revisions, too.
         """
-        with map_errors(self.place):
-            return document_of(
-                self.request("GET", _escape(doc_id), query=query, deadline=deadline), doc_id
-            )
+        return self.request(
+            "GET",
+            _escape(doc_id),
+            partial(document_of, doc_id),
+            query=WITH_CONFLICTS if conflicts else None,
+            deadline=deadline,
+        )
 
     def get_unless(
         self, doc_id: str, rev: str, deadline: Deadline | None = None
@@ -92,46 +62,55 @@ class Client(ViewReader):
         """
         Return a document, or None if its winning revision is still `rev`.
         """
-        with map_errors(self.place):
-            reply = self.request(
-                "GET",
-                _escape(doc_id),
-                headers={"If-None-Match": f'"{rev}"'},
-                deadline=deadline,
-            )
-            return None if reply.status_code == 304 else document_of(reply, doc_id)
+
+        def read(reply: Any) -> dict[str, Any] | None:
+            return None if reply.status_code == 304 else document_of(doc_id, reply)
+
+        headers = {"If-None-Match": f'"{rev}"'}
+        return self.request("GET", _escape(doc_id), read, headers=headers, deadline=deadline)
 
     def leaves(
         self, doc_id: str, revs: Sequence[str], deadline: Deadline | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> list[dict[str, Any]]:
         """
-        Yield those of a document's revisions that are there and not deleted.
+        Return those of a document's revisions that are there and not deleted.
 
         They are named in a URL, which may be only so long: so a portion at a time.
         """
+        found = []
         for portion in portions(revs, REVS_IN_URL):
-            with map_errors(self.place):
-                query = {"open_revs": json.dumps(portion)}
-                reply = self.request("GET", _escape(doc_id), query=query, deadline=deadline)
-                found = leaves_of(reply, doc_id, portion)
-            yield from found
+            found += self.request(
+                "GET",
+                _escape(doc_id),
+                partial(leaves_of, doc_id, portion),
+                query={"open_revs": json.dumps(portion)},
+                deadline=deadline,
+            )
+        return found
 
     def put(self, document: dict[str, Any], deadline: Deadline | None = None) -> Stored:
         """
         Store a document by the revision under `_rev`, or as a new one.
         """
-        with map_errors(self.place, document, may_conflict=True):
-            path = _escape(document["_id"])
-            reply = self.request("PUT", path, body=document, deadline=deadline)
-            return Stored(rev_of(reply, document["_id"]), reply.status_code != 202)
+        doc_id = document["_id"]
+        return self.request(
+            "PUT",
+            _escape(doc_id),
+            partial(stored_of, doc_id),
+            body=document,
+            deadline=deadline,
+            may_conflict=True,
+        )
 
     def purge(self, revisions: dict[str, list[str]]) -> dict[str, list[str]]:
         """
         Remove revisions for good. Returns those that were removed.
         """
-        with map_errors(self.place):
-            reply = self.request("POST", "_purge", body=revisions, patient=True)
+
+        def read(reply: Any) -> dict[str, list[str]]:
             return dict(object_of(reply)["purged"])
+
+        return self.request("POST", "_purge", read, body=revisions, patient=True)
 
     def bulk_docs(
         self,
@@ -150,50 +129,46 @@ class Client(ViewReader):
         body: dict[str, Any] = {"docs": documents}
         if not new_edits:
             body["new_edits"] = False
-        with map_errors(self.place):
-            return list_of(
-                self.request("POST", "_bulk_docs", body=body, deadline=deadline, patient=patient)
-            )
+        return self.request(
+            "POST", "_bulk_docs", list_of, body=body, deadline=deadline, patient=patient
+        )
 
     def delete(self, doc_id: str, rev: str) -> None:
         """
         Delete a document by its revision.
         """
-        with map_errors(self.place, may_conflict=True):
-            self.request("DELETE", _escape(doc_id), query={"rev": rev})
+        self.request("DELETE", _escape(doc_id), nothing_of, query={"rev": rev}, may_conflict=True)
 
     def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
         """
         Copy one revision of a document to another id, over the revision `over`, if there is one.
         """
-        destination = _escape(to) + (f"?rev={over}" if over else "")
-        with map_errors(self.place, may_conflict=True):
-            self.request(
-                "COPY", _escape(doc_id), query={"rev": rev}, headers={"Destination": destination}
-            )
+        self.request(
+            "COPY",
+            _escape(doc_id),
+            nothing_of,
+            query={"rev": rev},
+            headers={"Destination": _escape(to) + (f"?rev={over}" if over else "")},
+            may_conflict=True,
+        )
 
     def design_documents(self) -> list[dict[str, Any]]:
         """
         Return all design documents.
         """
-        query = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": True}
-        with map_errors(self.place):
-            return documents_of(self.request("GET", "_all_docs", query=query))
+        return self.request("GET", "_all_docs", documents_of, query=DESIGN_DOCUMENTS)
 
     def active_tasks(self) -> list[dict[str, Any]]:
         """
         Return what the server is doing in the background, for all databases.
         """
-        with map_errors(self.place):
-            root = self._server.root or ""
-            return list_of(self.request("GET", "_active_tasks", root=root))
+        return self.request("GET", "_active_tasks", list_of, root=self._server.root or "")
 
     def info(self) -> dict[str, Any]:
         """
         Return the counts and sizes of the database.
         """
-        with map_errors(self.place):
-            return object_of(self.request("GET", None))
+        return self.request("GET", None, object_of)
 
     def is_welcome(self, deadline: Deadline | None = None) -> bool:
         """
@@ -202,9 +177,8 @@ class Client(ViewReader):
         True if it says neither that nor anything else that only a wrong address would.
         """
         try:
-            with map_errors(self.place):
-                root = self._server.root or ""
-                said = object_of(self.request("GET", None, root=root, deadline=deadline))
+            root = self._server.root or ""
+            said = self.request("GET", None, object_of, root=root, deadline=deadline)
         except (DatabaseMissing, DocumentMissing):
             # The address is that of a database, as CouchDB sees it, or of something in one.
             return False
@@ -216,26 +190,23 @@ class Client(ViewReader):
         """
         Create the database. False if it is there already.
         """
-        with map_errors(self.place):
-            try:
-                self.request("PUT", None)
-            except PreconditionFailedError:
-                return False
-            return True
+        try:
+            self.request("PUT", None, nothing_of)
+        except AlreadyThere:
+            return False
+        return True
 
     def security(self) -> dict[str, Any]:
         """
         Return who may use the database.
         """
-        with map_errors(self.place):
-            return object_of(self.request("GET", "_security"))
+        return self.request("GET", "_security", object_of)
 
     def put_security(self, security: dict[str, Any]) -> None:
         """
         Say who may use the database: the whole object, since CouchDB knows no change of a part.
         """
-        with map_errors(self.place):
-            self.request("PUT", "_security", body=security)
+        self.request("PUT", "_security", nothing_of, body=security)
 
 
 def _escape(doc_id: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from couchdb3.sync import Server
 
+from ....clock import SYSTEM_CLOCK, Clock
 from ....secret import Secret
 from ..http.address import Address
 from ..http.node import Node
@@ -23,6 +24,7 @@ def connect(
     auth: str = "basic",
     ca_file: str | None = None,
     retry_after: float = 1.0,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Server:
     """
     Return a couchdb3 server.
@@ -44,10 +46,11 @@ def connect(
             retry_after=retry_after,
             by_cookie=auth == "cookie",
             tls=tls if address.scheme == "https" else None,
+            clock=clock,
         )
         for address in addresses
     ]
     # couchdb3 does not take an IPv6 address, a path or an encoded password; our nodes do.
     base = "http://couchdb"
-    session = HTTPSession(nodes, base=base, timeout=timeout)
+    session = HTTPSession(nodes, base=base, timeout=timeout, clock=clock)
     return Server(base, auth_method="basic", session=session, timeout=timeout)

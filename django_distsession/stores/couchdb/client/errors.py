@@ -5,8 +5,6 @@ What CouchDB, its client and the network say, as the few errors that the store a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -17,14 +15,14 @@ from couchdb3.exceptions import (
     ForbiddenError,
     MethodNotAllowedError,
     NotFoundError,
+    PreconditionFailedError,
     RequestEntityTooLargeError,
     UnauthorizedError,
 )
 
 from ....exceptions import RecordTooLarge, StoreError, StoreMisconfigured, StoreUnavailable
-from ..http.connection import FAILURES
+from ..http.connection import FAILURES, AnswerTooLarge
 from ..http.node import NOT_FIT
-from ..http.response import AnswerTooLarge
 from ..http.transport import dump
 
 REDIRECTS = range(300, 400)
@@ -75,6 +73,12 @@ class RequestRefused(RequestFailed):
     """
 
 
+class AlreadyThere(RequestFailed):
+    """
+    There is a database of this name already.
+    """
+
+
 class AnswerUnexpected(StoreUnavailable):
     """
     The answer is none that CouchDB gives to such a request.
@@ -99,54 +103,71 @@ class RightMissing(StoreMisconfigured):
     """
 
 
-@contextmanager
-def map_errors(place: str, document: Any = None, *, may_conflict: bool = False) -> Iterator[None]:
+# What `map_error` knows.
+SERVER_ERRORS = (
+    *FAILURES,
+    CouchDBError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    AnswerTooLarge,
+    AnswerMismatch,
+    RecursionError,
+    ValueError,
+    KeyError,
+    TypeError,
+)
+
+
+def map_error(error: Exception, place: str, body: Any, *, may_conflict: bool) -> StoreError:
     """
-    Turn whatever comes of one request into an error of ours, none of which tells a password, a
+    Return whatever came of one request as an error of ours, none of which tells a password, a
     session's contents or its id.
 
-    place: the database's address, without credentials. document: what is sent, if large.
+    place: the database's address, without credentials. body: what was sent.
     may_conflict: whether the request names a revision that others may have replaced.
     """
-    try:
-        yield
-    except NotFoundError as error:
-        raise _not_found(place, error) from error
-    except ConflictError as error:
-        if not may_conflict:
-            raise RequestFailed(_unusable(place, reason(error))) from error
-        raise RevisionConflict("The document has another revision.") from error
-    except RequestEntityTooLargeError as error:
-        raise RecordTooLarge(len(dump(document)), None, f"CouchDB at {place}") from error
-    except UnauthorizedError as error:
-        raise LoginRefused(
-            f"CouchDB at {place} does not let us in ({reason(error)}). Check user and password in "
-            'DISTSESSION["COUCHDB"]["URL"] and ["ADMIN_URL"].'
-        ) from error
-    except ForbiddenError as error:
-        raise RightMissing(
-            f"CouchDB at {place} refuses the request ({reason(error)}). The user of "
-            'DISTSESSION["COUCHDB"]["URL"] has to be a member of the database: let a server admin '
-            "name it in the database's _security, under members. What needs an admin uses "
-            "ADMIN_URL."
-        ) from error
-    except (BadRequestError, MethodNotAllowedError) as error:
-        raise RequestRefused(f"CouchDB at {place} refuses a request ({reason(error)}).") from error
-    except httpx.HTTPStatusError as error:
-        raise _by_status(place, error) from error
-    except CouchDBError as error:
-        # Such as a 500. A document that CouchDB's own JSON cannot hold is answered so, too.
-        raise RequestFailed(_unusable(place, reason(error))) from error
-    except (*FAILURES, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StoreUnavailable(_unusable(place, type(error).__name__)) from error
-    except AnswerTooLarge as error:
-        raise RequestFailed(_unusable(place, str(error))) from error
-    except RecursionError as error:
-        raise RequestFailed(_unusable(place, "JSON that is nested too deeply")) from error
-    except AnswerMismatch as error:
-        raise AnswerUnexpected(_unusable(place, str(error))) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise AnswerUnexpected(_unusable(place, "not the JSON that CouchDB sends")) from error
+    match error:
+        case NotFoundError():
+            return _not_found(place, error)
+        case ConflictError() if may_conflict:
+            return RevisionConflict("The document has another revision.")
+        case RequestEntityTooLargeError():
+            return RecordTooLarge(len(dump(body)), None, f"CouchDB at {place}")
+        case UnauthorizedError():
+            return LoginRefused(
+                f"CouchDB at {place} does not let us in ({reason(error)}). Check user and password "
+                'in DISTSESSION["COUCHDB"]["URL"] and ["ADMIN_URL"].'
+            )
+        case ForbiddenError():
+            return RightMissing(
+                f"CouchDB at {place} refuses the request ({reason(error)}). The user of "
+                'DISTSESSION["COUCHDB"]["URL"] has to be a member of the database: let a server '
+                "admin name it in the database's _security, under members. What needs an admin "
+                "uses ADMIN_URL."
+            )
+        case BadRequestError() | MethodNotAllowedError():
+            return RequestRefused(f"CouchDB at {place} refuses a request ({reason(error)}).")
+        case PreconditionFailedError():
+            return AlreadyThere(_unusable(place, reason(error)))
+        case CouchDBError():
+            # Such as a 500. A document that CouchDB's own JSON cannot hold is answered so, too.
+            return RequestFailed(_unusable(place, reason(error)))
+        case httpx.HTTPStatusError():
+            return _by_status(place, error)
+    return _without_status(place, error)
+
+
+def _without_status(place: str, error: Exception) -> StoreError:
+    match error:
+        case AnswerTooLarge():
+            return RequestFailed(_unusable(place, str(error)))
+        case RecursionError():
+            return RequestFailed(_unusable(place, "JSON that is nested too deeply"))
+        case AnswerMismatch():
+            return AnswerUnexpected(_unusable(place, str(error)))
+    if isinstance(error, (*FAILURES, httpx.HTTPError, httpx.InvalidURL)):
+        return StoreUnavailable(_unusable(place, type(error).__name__))
+    return AnswerUnexpected(_unusable(place, "not the JSON that CouchDB sends"))
 
 
 def _by_status(place: str, error: httpx.HTTPStatusError) -> StoreUnavailable:

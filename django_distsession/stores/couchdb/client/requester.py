@@ -6,26 +6,32 @@ that are renewed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 from couchdb3.exceptions import UnauthorizedError
 from couchdb3.sync import Database, Server
 
+from ....clock import SYSTEM_CLOCK, Clock
 from ....secret import without_frames
 from ... import forking
 from ...deadline import Deadline
 from ..http.login import COOKIE, Busy
+from ..http.node import Node
 from ..http.transport import HTTPSession
+from .errors import SERVER_ERRORS, map_error
 
 # Seconds for what may take long, such as a view whose index has to catch up first. Commands wait.
 PATIENCE = 600.0
 
 # A document that no session has, which a node that is down is asked for.
 PROBE = "distsession-probe"
+
+T = TypeVar("T")
 
 
 class Requester:
@@ -35,10 +41,13 @@ class Requester:
     place: its address, without credentials. timeout: seconds for a request.
     """
 
-    def __init__(self, server: Server, database: str) -> None:
+    def __init__(self, server: Server, database: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name = database
         self.timeout: float = server.timeout
         self._server = server
+        self._clock = clock
+        # Of a client of one's own nothing is known.
+        self._session = server.session if isinstance(server.session, HTTPSession) else None
         has_credentials = bool(server._user and server._password)
         self._renews_cookie = server.auth_method == "cookie" and has_credentials
         self._database = Database(
@@ -59,12 +68,9 @@ class Requester:
         if not has_credentials and isinstance(server.session, httpx.Client):
             # couchdb3 would switch off the authentication that the session brings.
             self._database._auth = httpx.USE_CLIENT_DEFAULT
-        if isinstance(server.session, HTTPSession):
-            self.place = f"{server.session.nodes[0].name}/{quoted}"
-            for node in server.session.nodes:
-                node.probed = f"/{quoted}/{PROBE}"
-        else:
-            self.place = str(self._database.url)
+        for node in self.nodes:
+            node.prober.path = f"/{quoted}/{PROBE}"
+        self.place = f"{self.nodes[0].name}/{quoted}" if self.nodes else str(self._database.url)
         forking.register(self)
 
     def reset_after_fork(self) -> None:
@@ -73,43 +79,55 @@ class Requester:
         """
         self._login = threading.Lock()
 
+    @property
+    def nodes(self) -> list[Node]:
+        """
+        The nodes of the cluster; none of a client of one's own.
+        """
+        return self._session.nodes if self._session else []
+
+    def share_health(self, other: Requester) -> None:
+        """
+        Go by what `other` knows of the servers that both talk to.
+        """
+        known = {node.name: node.health for node in other.nodes}
+        for node in self.nodes:
+            node.health = known.get(node.name, node.health)
+
     def deadline(self) -> Deadline:
         """
         Return the deadline of an operation that begins now.
         """
-        return Deadline(self.timeout)
+        return Deadline(self.timeout, self._clock.monotonic)
 
     def is_down(self) -> bool:
         """
-        Whether all nodes are believed down. Of a client of one's own nothing is known.
+        Whether all nodes are believed down.
         """
-        session = self._server.session
-        return isinstance(session, HTTPSession) and not any(
-            node.breaker.allows() for node in session.nodes
-        )
+        nodes = self.nodes
+        return bool(nodes) and not any(node.health.breaker.allows() for node in nodes)
 
     def status(self) -> list[dict[str, Any]]:
         """
-        Tell how each node is doing, as this process sees it; nothing of a client of one's own.
+        Tell how each node is doing, as this process sees it.
         """
-        if not isinstance(self._server.session, HTTPSession):
-            return []
         return [
-            {"store": "couchdb", "server": node.name, **asdict(node.breaker.status())}
-            for node in self._server.session.nodes
+            {"store": "couchdb", "server": node.name, **asdict(node.health.breaker.status())}
+            for node in self.nodes
         ]
 
     def close(self) -> None:
         """
         Close all connections, unless somebody else made them.
         """
-        if isinstance(self._server.session, HTTPSession):
-            self._server.session.close()
+        if self._session:
+            self._session.close()
 
     def request(
         self,
         method: str,
         resource: str | None,
+        read: Callable[[Any], T],
         *,
         body: Any = None,
         query: Any = None,
@@ -117,35 +135,44 @@ class Requester:
         deadline: Deadline | None = None,
         patient: bool = False,
         root: str | None = None,
-    ) -> Any:
+        may_conflict: bool = False,
+    ) -> T:
         """
-        Make a request, and return a response as httpx has them.
+        Make a request, and return what `read` finds in the response, which is as httpx has them.
+        Whatever goes wrong is one of the errors in `errors`.
 
         resource: a path within the database, escaped. root: another one than the database.
         deadline: when it is to be over; by default that of an operation of its own.
         patient: whether it may take long.
+        may_conflict: whether it names a revision that others may have replaced.
         """
-        deadline = deadline or Deadline(PATIENCE if patient else self.timeout)
-        call = partial(
-            self._database._request,
-            method=method,
-            resource=resource,
-            body=body,
-            query_kwargs=query,
-            root=root,
-            **({"headers": headers} if headers else {}),
-        )
-        if isinstance(self._server.session, HTTPSession):
-            # couchdb3 hands the time-out on as it is.
-            return call(timeout=deadline, patient=patient)
-        return self._request_by_httpx(call, deadline)
+        if deadline is None:
+            deadline = Deadline(PATIENCE if patient else self.timeout, self._clock.monotonic)
+        options = {
+            "method": method,
+            "resource": resource,
+            "body": body,
+            "query_kwargs": query,
+            "root": root,
+            "headers": headers,
+        }
+        try:
+            if self._session:
+                # couchdb3 hands the time-out on as it is.
+                reply = self._database._request(timeout=deadline, patient=patient, **options)
+            else:
+                reply = self._request_by_httpx(options, deadline)
+            return read(reply)
+        except SERVER_ERRORS as error:
+            raise map_error(error, self.place, body, may_conflict=may_conflict) from error
 
-    def _request_by_httpx(self, call: Any, deadline: Deadline) -> Any:
+    def _request_by_httpx(self, options: dict[str, Any], deadline: Deadline) -> Any:
         def ask() -> Any:
             # Where couchdb3 or httpx logs in, user and password stand in their variables. The
             # time-out has to be given with each request: couchdb3's GET and DELETE ignore the one
             # it was constructed with.
-            return without_frames(partial(call, timeout=deadline.require()))
+            call = partial(self._database._request, timeout=deadline.require(), **options)
+            return without_frames(call)
 
         if not self._renews_cookie:
             return ask()

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ...deadline import Deadline
-from .answers import count_of, groups_of, object_of, rows_of
-from .errors import DesignMissing, DesignReplaced, DocumentMissing, map_errors
+from .answers import count_of, groups_of, nothing_of, object_of, rows_of
+from .errors import DesignMissing, DesignReplaced, DocumentMissing
 from .requester import Requester
 
 VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
@@ -54,13 +55,12 @@ class ViewReader(Requester):
             name: json.dumps(value) if name in VIEW_KEYS else value for name, value in query.items()
         }
         path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
+        whole = partial(self._whole, read)
         for left in reversed(range(MAX_TRIES)):
             try:
-                with map_errors(self.place):
-                    reply = self.request(
-                        "GET", path, query=encoded, deadline=deadline, patient=True
-                    )
-                    return self._whole(read, reply)
+                return self.request(
+                    "GET", path, whole, query=encoded, deadline=deadline, patient=True
+                )
             except DesignReplaced:
                 if not left:
                     raise
@@ -80,8 +80,7 @@ class ViewReader(Requester):
         Return the state of a design document's index.
         """
         try:
-            with map_errors(self.place):
-                return object_of(self.request("GET", f"_design/{quote(design, safe='')}/_info"))
+            return self.request("GET", f"_design/{quote(design, safe='')}/_info", object_of)
         except DocumentMissing as error:
             raise DesignMissing(f"{design}: {error}") from error
 
@@ -89,5 +88,4 @@ class ViewReader(Requester):
         """
         Remove the indexes that no design document has any longer.
         """
-        with map_errors(self.place):
-            self.request("POST", "_view_cleanup", body={}, patient=True)
+        self.request("POST", "_view_cleanup", nothing_of, body={}, patient=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+from ....clock import SYSTEM_CLOCK, Clock
 from ....exceptions import StoreMisconfigured, StoreUnavailable
 from ..client import Client, RequestRefused
 
@@ -39,6 +40,7 @@ class IndexBuild:
         *,
         interval: float = INTERVAL,
         patience: float = PATIENCE,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client = client
         self._design = design
@@ -46,6 +48,7 @@ class IndexBuild:
         self._progress = progress
         self._interval = interval
         self._patience = patience
+        self._clock = clock
         self._tasks: dict[str, tuple[int, int]] = {}
         self._is_building = False
         self._first_pending = 0
@@ -56,7 +59,7 @@ class IndexBuild:
         """
         Return when the index is there.
         """
-        self._advanced_at = time.monotonic()
+        self._advanced_at = self._clock.monotonic()
         while not self._is_there():
             time.sleep(self._interval)
 
@@ -73,13 +76,13 @@ class IndexBuild:
                 return True
             self._report(pending)
             if pending < self._least_pending:
-                self._least_pending, self._advanced_at = pending, time.monotonic()
+                self._least_pending, self._advanced_at = pending, self._clock.monotonic()
         except StoreMisconfigured:
             raise
         except StoreUnavailable as error:
             # Indexing is hard work for a server: it may be slow to answer.
             self._is_building, failure = False, error
-        if time.monotonic() - self._advanced_at > self._patience:
+        if self._clock.monotonic() - self._advanced_at > self._patience:
             raise StoreUnavailable(
                 f"The index of {self._design!r} has not advanced for {self._patience:.0f} seconds. "
                 "Look into CouchDB's log, then run the command again: it goes on where CouchDB is."

@@ -12,11 +12,12 @@ not say in so many seconds when it expires, never does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from ....clock import SYSTEM_CLOCK, Clock
+from ...deadline import Deadline
 from ...garbage import GCOptions, GCResult
 from ...record import Record
 from .. import documents
@@ -43,7 +44,8 @@ class OutOfTime(Exception):
 
 class GarbageCollector:
     """
-    One run. before: what expired earlier, in seconds since the epoch, is removed.
+    One run. before: what was retained no longer than until then, in seconds since the epoch, is
+    removed.
 
     branches: reads those of a document that was read with its conflicts.
     """
@@ -57,6 +59,7 @@ class GarbageCollector:
         branches: Callable[[str, dict[str, Any]], Branches],
         as_json: bool,
         reporter: Reporter,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client = client
         self._before = before
@@ -64,13 +67,16 @@ class GarbageCollector:
         self._branches = branches
         self._as_json = as_json
         self._reporter = reporter
-        self._deadline = options.max_seconds and time.monotonic() + options.max_seconds
+        self._clock = clock
+        self._deadline = (
+            None if options.max_seconds is None else Deadline(options.max_seconds, clock.monotonic)
+        )
         self.cleared = GCResult()
         self._removal = Removal(client, options.batch_size, self.cleared, self._pass_over)
 
     def run(self) -> GCResult:
         """
-        Do it.
+        Collect until nothing is left, or as long and as much as the options say.
         """
         if self._options.dry_run or self._options.progress:
             self.cleared.total = self._count()
@@ -100,7 +106,7 @@ class GarbageCollector:
         return total if query or self._options.limit is None else min(total, self._options.limit)
 
     def _check_time(self) -> None:
-        if self._deadline and time.monotonic() > self._deadline:
+        if self._deadline is not None and self._deadline.left < 0:
             raise OutOfTime
 
     def _pass_over(self, doc_id: str, why: object) -> None:
@@ -165,7 +171,7 @@ class GarbageCollector:
         if not losing:
             return
         branches = self._branches(storage_id, document)
-        if not branches.left and all(self._is_past(at) for at in branches.expiries):
+        if not branches.left and all(map(self._is_past, branches.leaves)):
             self.cleared.seen += 1
             live = [document["_rev"], *losing]
             self._removal.remove({storage_id: _leaves([live, gone]) or Leaves(live, [])})
@@ -180,11 +186,16 @@ class GarbageCollector:
         elif branches.left:
             self._pass_over(storage_id, f"{branches.left} branches are left for the next run.")
 
-    def _is_past(self, expires_at: Any) -> bool:
-        return is_whole(expires_at) and expires_at < self._before
+    def _is_past(self, leaf: dict[str, Any]) -> bool:
+        """
+        Whether no copy of what this branch says lives any more, as far as it says so.
+        """
+        times = (leaf.get("expires_at"), leaf.get("retain_until", 0))
+        return all(is_whole(at) and int(at) < self._before for at in times)
 
     def _write(self, storage_id: str, record: Record, rev: str) -> bool:
-        merged = documents.to_document(storage_id, record, rev, as_json=self._as_json)
+        now = int(self._clock.now())
+        merged = documents.to_document(storage_id, record, rev, now, as_json=self._as_json)
         try:
             return self._client.put(merged).quorum_reached
         except RevisionConflict:

@@ -13,6 +13,7 @@ from ....secret import Secret, wrapped
 
 # What stands before the host. Of several @, the last one ends it.
 USER_INFO = re.compile(r"(?<=//)[^/?#]*@")
+PORTS = {"http": 80, "https": 443}
 
 
 class Address:
@@ -26,7 +27,7 @@ class Address:
         parts = urlsplit(self.public)
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
-        self.port = parts.port
+        self.port: int = parts.port or PORTS.get(self.scheme, 80)
         self.path = parts.path
         # Name and password.
         self.credentials: Secret[tuple[str, str]] | None = wrapped(url).map(_credentials)
@@ -41,16 +42,29 @@ class Address:
         return self.credentials.reveal()[0] if self.credentials else None
 
     @property
-    def basic(self) -> Secret[str] | None:
+    def host_header(self) -> str:
         """
-        The value of an Authorization header, if there are credentials.
+        The value of a Host header. `UnicodeError` if there is no such name.
         """
-        return self.credentials.map(_basic) if self.credentials else None
+        host = self.host if self.host.isascii() else self.host.encode("idna").decode()
+        if ":" in host:
+            # What comes after % tells this machine alone by which interface to get there.
+            host = f"[{host.partition('%')[0]}]"
+        return host if self.port == PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+    # Views, of which nothing shows what they are views of.
+
+    @property
+    def basic(self) -> memoryview:
+        """
+        An Authorization header; nothing where there are no credentials.
+        """
+        return memoryview(self.credentials.map(_basic).reveal() if self.credentials else b"")
 
     @property
     def login(self) -> memoryview:
         """
-        The body of a request to `_session`. A view shows nothing of what it is a view of.
+        The body of a request to `_session`.
         """
         return memoryview((self.credentials or Secret(("", ""))).map(_login).reveal())
 
@@ -63,8 +77,9 @@ def _credentials(url: str) -> tuple[str, str]:
     return unquote(name), unquote(password)
 
 
-def _basic(credentials: tuple[str, str]) -> str:
-    return "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
+def _basic(credentials: tuple[str, str]) -> bytes:
+    encoded = base64.b64encode(":".join(credentials).encode())
+    return b"Authorization: Basic " + encoded + b"\r\n"
 
 
 def _login(credentials: tuple[str, str]) -> bytes:

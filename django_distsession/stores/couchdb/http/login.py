@@ -1,5 +1,5 @@
 """
-Who we are at a CouchDB node: a name and a password with each request, or a cookie that is renewed.
+A login at a CouchDB node whose cookie is sent instead of a password, and renewed.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 
 from ....secret import Secret
+from ... import forking
 from ...deadline import Deadline
 from .address import Address
 from .connection import Reply
@@ -19,10 +19,13 @@ COOKIE = "AuthSession"
 # What a header may hold. A cookie that cannot be sent would never be refused, nor replaced.
 SENDABLE = re.compile(r"[!-~]{1,4096}")
 
-HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+NOBODY = memoryview(b"")
 
-# Makes one request: its method, target, headers, body and deadline.
-Exchange = Callable[[str, str, Mapping[str, Any], "bytes | None", Deadline], Reply]
+# Makes one request: its method, target, headers, body and deadline, and the header that says who
+# makes it.
+Exchange = Callable[
+    [str, str, "Mapping[str, str] | None", "bytes | memoryview | None", Deadline, memoryview], Reply
+]
 
 
 class Busy(TimeoutError):
@@ -31,20 +34,19 @@ class Busy(TimeoutError):
     """
 
 
-class Login:
+class CookieLogin:
     """
-    by_cookie: whether to log in and send a cookie from then on.
+    For one node, and all threads.
     """
 
-    def __init__(self, address: Address, *, by_cookie: bool) -> None:
+    def __init__(self, address: Address) -> None:
         self._address = address
-        self._by_cookie = by_cookie and address.credentials is not None
-        # Credentials stay wrapped until they are written to the network.
-        self._headers: Mapping[str, Any] = (
-            HEADERS
-            if self._by_cookie or address.basic is None
-            else {**HEADERS, "Authorization": address.basic}
-        )
+        forking.register(self)
+
+    def reset_after_fork(self) -> None:
+        """
+        Let no login that another process is making be waited for.
+        """
         self._lock = threading.Lock()
         self.cookie: Secret[str] | None = None
 
@@ -54,22 +56,18 @@ class Login:
         method: str,
         target: str,
         headers: Mapping[str, str] | None,
-        body: bytes | None,
+        body: bytes | memoryview | None,
         deadline: Deadline,
     ) -> Reply:
         """
         Make one request as the user of the node's address, and log in for it where that is needed.
         """
-        sent = {**self._headers, **headers} if headers else self._headers
-        target = self._address.path + target
-        if not self._by_cookie:
-            return exchange(method, target, sent, body, deadline)
         cookie = self.cookie or self._log_in(exchange, None, deadline)
-        reply = exchange(method, target, {**sent, "Cookie": cookie}, body, deadline)
-        if reply.status == 401:
+        reply = exchange(method, target, headers, body, deadline, _header(cookie))
+        if reply.status_code == 401:
             # The cookie expired.
             cookie = self._log_in(exchange, cookie, deadline)
-            reply = exchange(method, target, {**sent, "Cookie": cookie}, body, deadline)
+            reply = exchange(method, target, headers, body, deadline, _header(cookie))
         self._take_cookie(reply)
         return reply
 
@@ -86,9 +84,9 @@ class Login:
                 # Another thread was faster.
                 return self.cookie
             self.cookie = None
-            login: Any = self._address.login
-            target = f"{self._address.path}/_session"
-            self._take_cookie(exchange("POST", target, HEADERS, login, deadline))
+            self._take_cookie(
+                exchange("POST", "/_session", None, self._address.login, deadline, NOBODY)
+            )
             # Without a cookie the request is refused, and the caller told why.
             return self.cookie or Secret("")
         finally:
@@ -98,10 +96,14 @@ class Login:
         """
         Keep the cookie that came with a reply, if one did.
         """
-        for header in reply.headers.get_all("Set-Cookie", ()):
+        for header in reply.headers.get("set-cookie", ()):
             try:
                 morsel = SimpleCookie(header).get(COOKIE)
             except CookieError:
                 continue
             if morsel is not None and SENDABLE.fullmatch(morsel.value):
                 self.cookie = Secret(f"{COOKIE}={morsel.value}")
+
+
+def _header(cookie: Secret[str]) -> memoryview:
+    return memoryview(f"Cookie: {cookie.reveal()}\r\n".encode())

@@ -1,28 +1,27 @@
 """
-One CouchDB node: its connections, and whether it is worth asking.
+One CouchDB node, as one user: its connections, and requests over them.
 """
 
 from __future__ import annotations
 
-import logging
 import ssl
-import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPConnection
-from typing import Any
+from functools import partial
 
+from ....clock import SYSTEM_CLOCK, Clock
 from ... import forking
-from ...circuit_breaker import CircuitBreaker
 from ...deadline import Deadline
 from ...pool import Pool, PoolExhausted
 from .address import Address
 from .connection import FAILURES, Connection, Reply
-from .login import Busy, Login
-
-logger = logging.getLogger("django_distsession.couchdb")
+from .health import Health
+from .login import Busy, CookieLogin
 
 # What a proxy or a node says that is not fit to work; another node may be.
 NOT_FIT = frozenset({502, 503, 504})
+
+# A connection that fails with these is not followed by another one.
+FINAL_FAILURES = (TimeoutError, ConnectionRefusedError, ssl.SSLError)
 
 
 class NodeNotFit(OSError):
@@ -39,7 +38,6 @@ class Node:
     time_out: seconds that the node is given for a request.
     retry_after: seconds from one probe to the next while it is down.
     by_cookie: whether to log in once instead of sending a password with each request.
-    clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -51,169 +49,124 @@ class Node:
         retry_after: float,
         by_cookie: bool = False,
         tls: ssl.SSLContext | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = address.public
-        # What a probe reads: of the kind that sessions need, for a node may answer while its
-        # storage hangs.
-        self.probed = "/"
-        self._address = address
+        # Nothing here refers back to the node: whoever forgets it closes its connections at once.
+        self._connect = partial(Connection, address, tls)
         self._pool_size = pool_size
-        self._time_out = time_out
-        self._retry_after = retry_after
-        self._by_cookie = by_cookie
-        self._tls = tls
-        self._clock = clock
+        self._basic = address.basic
+        self.login = CookieLogin(address) if by_cookie and address.credentials else None
+        self.prober = Prober(self._connect, self.login, self._basic, clock)
+        # May be that of another node object, for the same server.
+        self.health = Health(
+            self.name, self.prober.probe, retry_after=retry_after, time_out=time_out, clock=clock
+        )
         forking.register(self)
 
     def reset_after_fork(self) -> None:
         """
-        Forget all connections, and how the node was doing.
+        Forget all connections.
         """
         # The sockets of the pool before close as it is forgotten.
-        self._pool = Pool(self._connection, self._pool_size)
-        self.login = Login(self._address, by_cookie=self._by_cookie)
-        self.breaker = CircuitBreaker(
-            self._probe,
-            retry_after=self._retry_after,
-            time_out=self._time_out,
-            recovered=self._tell_recovery,
-        )
-        # Whether the last failure took as long as a time-out.
-        self.hung = False
-        self._down_since = 0.0
+        self._pool = Pool(self._connect, self._pool_size)
 
     def request(
         self,
         method: str,
         target: str,
         headers: Mapping[str, str] | None,
-        body: bytes | None,
+        body: bytes | memoryview | None,
         deadline: Deadline,
+        login: memoryview | None = None,
     ) -> Reply:
         """
-        Make one request. One of `FAILURES` if there is no answer; `Busy` if the node was not asked.
-        """
-        return self.login.ask(self._exchange, method, target, headers, body, deadline)
+        Make one request; on a connection that breaks, once more on a new one. One of `FAILURES` if
+        there is no answer; `Busy` if the node was not asked.
 
-    def succeeded(self) -> None:
-        """
-        Note an answer.
-        """
-        if self.breaker.succeeded():
-            self._tell_recovery()
+        Everything that the store sends may be repeated: what a write changes it names by revision.
 
-    def failed(self, error: BaseException) -> None:
+        login: the header that says who makes it; None: the user of the address.
         """
-        Note that the node could not be reached, and have it watched.
-        """
-        self.hung = isinstance(error, TimeoutError)
-        if self.breaker.is_up:
-            self._down_since = self._clock()
-        if self.breaker.failed(error):
-            logger.warning(
-                "CouchDB at %s does not answer (%s: %s). It is watched until it does.",
-                self.name,
-                type(error).__name__,
-                error,
-            )
-
-    def is_back_soon(self, deadline: Deadline) -> bool:
-        """
-        Return whether a node that hung a moment ago answers its probe, waiting for that.
-
-        A node that has hung for longer is waited for by its watcher alone.
-        """
-        went_down = self._clock() - self._down_since
-        return went_down < self._time_out and self.breaker.await_answer(deadline)
+        if login is None:
+            if self.login is not None:
+                return self.login.ask(self.request, method, target, headers, body, deadline)
+            login = self._basic
+        for is_last in (False, True):
+            connection = None
+            try:
+                connection = self._pool.acquire(deadline)
+                reply = connection.exchange(method, target, headers, body, deadline, login)
+            except BaseException as error:
+                # Also when a greenlet's time-out or a cancelled task interrupts: a half-read reply
+                # must never answer the next request.
+                if connection is not None:
+                    self._pool.discard(connection)
+                if isinstance(error, PoolExhausted):
+                    raise Busy("all connections are in use") from None
+                if is_last or isinstance(error, FINAL_FAILURES) or not isinstance(error, FAILURES):
+                    raise
+                # What waits in the pool is as dead as what just broke.
+                self._pool.close()
+            else:
+                self._pool.release(connection)
+                return reply
+        raise AssertionError
 
     def close(self) -> None:
         """
         Close all idle connections and end the watcher. The next request opens new ones.
         """
         self._pool.close()
-        self.breaker.close()
+        self.health.breaker.close()
+
+
+class Prober:
+    """
+    Asks a node whether it works, on connections of its own: those of the pool may all be waiting.
+
+    login: None where `basic`, a header, says who asks.
+    path: what is read. Of the kind that sessions need, for a node may answer while its storage
+    hangs.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        login: CookieLogin | None,
+        basic: memoryview,
+        clock: Clock,
+    ) -> None:
+        self.path = "/"
+        self._connect = connect
+        self._login = login
+        self._basic = basic
+        self._clock = clock
+
+    def probe(self, seconds: float) -> None:
+        """
+        Return if the node works: any answer will do that comes from a CouchDB which does.
+        """
+        deadline = Deadline(seconds, self._clock.monotonic)
+        if self._login is not None:
+            reply = self._login.ask(self._exchange, "GET", self.path, None, None, deadline)
+        else:
+            reply = self._exchange("GET", self.path, None, None, deadline, self._basic)
+        if reply.status_code in NOT_FIT:
+            raise NodeNotFit(f"HTTP status {reply.status_code}")
 
     def _exchange(
         self,
         method: str,
         target: str,
-        headers: Mapping[str, Any],
-        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        body: bytes | memoryview | None,
         deadline: Deadline,
+        login: memoryview,
     ) -> Reply:
-        """
-        Make one request; on a connection that breaks, once more on a new one.
-
-        Everything that the store sends may be repeated: what a write changes it names by revision.
-        A time-out is not followed by another one.
-        """
-        try:
-            return self._exchange_once(method, target, headers, body, deadline)
-        except (TimeoutError, ConnectionRefusedError, ssl.SSLError):
-            raise
-        except FAILURES:
-            # What waits in the pool is as dead as what just broke.
-            self._pool.close()
-            return self._exchange_once(method, target, headers, body, deadline)
-
-    def _exchange_once(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, Any],
-        body: bytes | None,
-        deadline: Deadline,
-    ) -> Reply:
-        try:
-            connection = self._pool.acquire(deadline)
-        except PoolExhausted:
-            raise Busy("all connections are in use") from None
-        try:
-            reply = connection.exchange(method, target, headers, body, deadline)
-        except BaseException:
-            # Also when a greenlet's time-out or a cancelled task interrupts: a half-read reply
-            # must never answer the next request.
-            self._pool.discard(connection)
-            raise
-        self._pool.release(connection)
-        return reply
-
-    def _connection(self) -> Connection:
-        default = 443 if self._address.scheme == "https" else HTTPConnection.default_port
-        return Connection(self._address.host, self._address.port or default, self._tls)
-
-    def _probe(self, seconds: float) -> None:
-        """
-        Read what `probed` says. Any answer will do that comes from a CouchDB which works.
-        """
-        try:
-            reply = self.login.ask(
-                self._exchange_apart, "GET", self.probed, None, None, Deadline(seconds)
-            )
-            if reply.status in NOT_FIT:
-                raise NodeNotFit(f"HTTP status {reply.status}")
-        except FAILURES as error:
-            self.hung = isinstance(error, TimeoutError)
-            raise
-
-    def _exchange_apart(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, Any],
-        body: bytes | None,
-        deadline: Deadline,
-    ) -> Reply:
-        """
-        Make one request on a connection of its own: those of the pool may all be waiting.
-        """
-        connection = self._connection()
+        connection = self._connect()
         try:
             connection.open(deadline)
-            return connection.exchange(method, target, headers, body, deadline)
+            return connection.exchange(method, target, headers, body, deadline, login)
         finally:
             connection.close()
-
-    def _tell_recovery(self) -> None:
-        logger.warning("CouchDB at %s answers again.", self.name)

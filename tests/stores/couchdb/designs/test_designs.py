@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from django_distsession.stores.couchdb.designs import (
+from django_distsession.stores.couchdb.designs.design import (
     BUNDLED,
     Design,
     DesignError,
