@@ -102,7 +102,7 @@ def merged_gen(
     the time that it is asked for was merged into a winner which is not the one that was read, so
     the document is read again; `SessionContended` if that goes on and on.
     """
-    for _ in range(MAX_READS):
+    for left in reversed(range(MAX_READS)):
         if not document.get("_conflicts"):
             record = read(document)
             return None if record is None else Versioned(record, tokens.join(document["_rev"]))
@@ -117,7 +117,8 @@ def merged_gen(
             if branches.record is None:
                 return None
             return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
-        document = yield Call(client.get, storage_id, deadline, True)
+        if left:
+            document = yield Call(client.get, storage_id, deadline, True)
     raise SessionContended("The branches of a session in CouchDB kept changing as they were read.")
 
 

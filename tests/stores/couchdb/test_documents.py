@@ -23,7 +23,9 @@ def document(**changed: Any) -> dict[str, Any]:
 def test_what_was_written_is_read() -> None:
     assert to_record(document(), as_json=False) == RECORD
     ended = Record.tombstone(2**40)
-    assert to_record(to_document("a" * 64, ended, "1-a", 200, as_json=False), as_json=False) == ended
+    assert (
+        to_record(to_document("a" * 64, ended, "1-a", 200, as_json=False), as_json=False) == ended
+    )
 
 
 @pytest.mark.parametrize(

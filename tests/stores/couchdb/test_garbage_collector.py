@@ -29,26 +29,23 @@ NO_ROWS = reply(200, {"rows": []})
 TOO_MANY = reply(400, {"error": "bad_request", "reason": "Exceeded maximum number of documents."})
 
 
-@pytest.fixture
-def expire(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine, str], None]:
+def expired(sessions: Engine, **values: Any) -> str:
     """
-    Return a function that makes a session one that expired an hour ago.
+    Store a session that expired an hour ago, and return its key.
     """
-
-    def do(sessions: Engine, key: str) -> None:
-        session = sessions(key)
-        session.set_expiry(-3600)
-        session.save()
-
-    return do
+    session = sessions()
+    session.update(values)
+    session.set_expiry(-3600)
+    session.save()
+    assert session.session_key is not None
+    return session.session_key
 
 
 def test_expired_sessions_and_tombstones_are_gone_and_live_ones_stay(
-    sessions: Engine, database: Database, expire: Callable[[Engine, str], None]
+    sessions: Engine, database: Database
 ) -> None:
     live = stored(sessions, a=1)
-    expired = stored(sessions, b=1)
-    expire(sessions, expired)
+    expired(sessions, b=1)
     add_expired(database, 3, ended=True)
     cleared = sessions.clear_expired()
     assert (cleared.seen, cleared.purged + cleared.deleted, cleared.skipped) == (4, 4, 0)
@@ -78,12 +75,11 @@ def test_all_leaves_of_a_conflicted_document_go(sessions: Engine, database: Data
 def test_what_was_saved_after_the_index_was_read_stays(
     sessions: Engine,
     database: Database,
-    expire: Callable[[Engine, str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    key, gone = stored(sessions, a=1), stored(sessions)
-    expire(sessions, key)
-    expire(sessions, gone)
+    stored(sessions)
+    key = expired(sessions, a=1)
+    expired(sessions)
     doc_id = storage_id(sessions, key)
     view = Client.view
 
@@ -109,6 +105,65 @@ def test_a_session_stays_for_the_grace_after_it_expired(
     assert sessions.clear_expired().seen == 0
     configure(COUCHDB={"EXPIRY_GRACE": 10})
     assert sessions.clear_expired().seen == 1
+
+
+class TestRetention:
+    """
+    A save that shortens a session's life leaves copies elsewhere that may live longer than it.
+    """
+
+    @pytest.fixture
+    def shortened(self, sessions: Engine, database: Database) -> str:
+        """
+        The storage id of a session that was to live for weeks and expired an hour ago.
+        """
+        session = sessions(stored(sessions, a=1))
+        session.set_expiry(-3600)
+        session.save()
+        return storage_id(sessions, session.session_key or "")
+
+    def test_what_was_shortened_stays_until_no_copy_lives(
+        self, sessions: Engine, database: Database, shortened: str
+    ) -> None:
+        document = database.get(shortened)
+        assert document["expires_at"] < time.time() < document["retain_until"]
+        assert sessions.clear_expired(GCOptions(dry_run=True)).seen == 0
+        assert sessions.clear_expired().seen == 0
+        database.put({**document, "retain_until": int(time.time()) - 3600})
+        cleared = sessions.clear_expired()
+        assert (cleared.seen, cleared.purged + cleared.deleted) == (1, 1)
+
+    def test_a_tombstone_stays_as_long(
+        self, sessions: Engine, database: Database, shortened: str
+    ) -> None:
+        document = {**database.get(shortened), "ended": True, "data": None}
+        rev = database.put(document)
+        assert sessions.clear_expired().seen == 0
+        database.put({**document, "_rev": rev, "retain_until": 1})
+        assert sessions.clear_expired().seen == 1
+
+    @pytest.mark.parametrize("is_retained", [True, False])
+    def test_a_branch_stays_as_long(
+        self, sessions: Engine, database: Database, is_retained: bool
+    ) -> None:
+        stored(sessions)
+        (doc_id,) = add_expired(database, 1)
+        until = int(time.time()) + (3600 if is_retained else -3600)
+        losing = {**database.get(doc_id), "retain_until": until}
+        database.branch(losing, None, "1-" + "0" * 32)
+        assert sessions.clear_expired().seen == (0 if is_retained else 1)
+        assert database.counts()[0] == (2 if is_retained else 1)
+
+    @pytest.mark.parametrize("odd", [None, "x", 1000.5, [1000]], ids=repr)
+    def test_a_time_that_is_none_is_reported(
+        self, sessions: Engine, database: Database, odd: Any
+    ) -> None:
+        stored(sessions)
+        (doc_id,) = add_expired(database, 1)
+        database.put({**database.get(doc_id), "retain_until": odd})
+        cleared = sessions.clear_expired()
+        assert (cleared.purged + cleared.deleted, cleared.passed_over) == (0, 1)
+        assert database.get(doc_id)["_id"] == doc_id
 
 
 def test_batches_and_limit(sessions: Engine, database: Database) -> None:

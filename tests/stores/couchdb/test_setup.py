@@ -96,8 +96,8 @@ def test_a_member_may_collect_garbage_by_deleting(
     configure: Callable[..., None],
 ) -> None:
     configure(COUCHDB={"URL": member, "ADMIN_URL": couchdb.url, "EXPIRY_GRACE": 0})
-    live, key = stored(sessions, a=1), stored(sessions)
-    session = sessions(key)
+    live = stored(sessions, a=1)
+    session = sessions()
     session.set_expiry(-10)
     session.save()
     configure(COUCHDB={"ADMIN_URL": None})

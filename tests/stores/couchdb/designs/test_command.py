@@ -65,7 +65,7 @@ def test_everything_is_created_on_an_empty_server(
     status, out, _ = run()
     assert status == 0
     assert f"Database {database.name}: missing; will be created" in out
-    assert "distsession_expiry: missing; version 1 will be staged, indexed and put in place" in out
+    assert "distsession_expiry: missing; version 2 will be staged, indexed and put in place" in out
     assert out.endswith(UP_TO_DATE)
     assert database.versions() == {design.name: design.version for design in bundled}
 
@@ -187,7 +187,7 @@ def test_a_projects_own_designs_are_migrated_too(
     (tmp_path / "statistics" / "views" / "v.js").write_text("function (doc) {}")
     configure(COUCHDB={"DESIGNS": tmp_path})
     run()
-    assert database.versions() | {"statistics": 4, "distsession_expiry": 1} == database.versions()
+    assert database.versions() | {"statistics": 4, "distsession_expiry": 2} == database.versions()
 
 
 def test_a_map_function_that_the_server_cannot_compile_leaves_the_old_one_in_place(

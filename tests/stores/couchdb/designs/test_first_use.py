@@ -29,9 +29,9 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
     made: Requests = []
     request = Client.request
 
-    def noting(self: Client, method: str, resource: str | None, **options: Any) -> Any:
+    def noting(self: Client, method: str, resource: str | None, *read: Any, **options: Any) -> Any:
         made.append((method, resource or ""))
-        return request(self, method, resource, **options)
+        return request(self, method, resource, *read, **options)
 
     monkeypatch.setattr(Client, "request", noting)
     return made
@@ -95,7 +95,7 @@ def test_first_use_replaces_nothing(
     database.put(release(3, name="newer").document())
     before = database.designs()
     deploy(release(2), release(2, name="newer"), release(2, name="missing"))
-    sessions.get_store()._set_up.run()  # type: ignore[attr-defined]
+    sessions.get_store()._first_use._set_up.run()  # type: ignore[attr-defined]
     after = database.designs()
     assert after.pop("missing")["distsession_version"] == 2
     assert after == before
@@ -109,7 +109,7 @@ def test_another_process_may_create_a_document_first(
     deploy(release(1))
     # It was not there a moment ago.
     monkeypatch.setattr(SetUp, "_stored", lambda self, design: None)
-    sessions.get_store()._set_up.run()  # type: ignore[attr-defined]
+    sessions.get_store()._first_use._set_up.run()  # type: ignore[attr-defined]
     assert database.versions() == {"purpose": 1}
 
 

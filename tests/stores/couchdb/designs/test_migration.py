@@ -205,9 +205,9 @@ def test_old_index_files_are_cleaned_up_even_if_only_that_was_left(
     made: list[tuple[str, str]] = []
     request = client.request
 
-    def noting(method: str, resource: str, **options: Any) -> Any:
+    def noting(method: str, resource: str, *read: Any, **options: Any) -> Any:
         made.append((method, resource))
-        return request(method, resource, **options)
+        return request(method, resource, *read, **options)
 
     monkeypatch.setattr(client, "request", noting)
     migrate(client, release(2))

@@ -4,7 +4,6 @@ Views that are read at the very moment in which their design document is replace
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -21,11 +20,10 @@ CUT = '{"total_rows": 1, "rows": [{"id": "a", "key": 1, "value": null}' + REPLAC
 
 
 class Reply:
-    def __init__(self, body: str) -> None:
-        self.body = body
+    status_code = 200
 
-    def json(self) -> Any:
-        return json.loads(self.body)
+    def __init__(self, body: str) -> None:
+        self.content = body.encode()
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> tuple[Client, list[str]]:
             raise NotFoundError(body)
         return Reply(body)
 
-    monkeypatch.setattr(client, "request", answer)
+    monkeypatch.setattr(client._database, "_request", answer)
     return client, answers
 
 
