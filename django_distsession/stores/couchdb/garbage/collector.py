@@ -190,8 +190,8 @@ class GarbageCollector:
         """
         Whether no copy of what this branch says lives any more, as far as it says so.
         """
-        times = (leaf.get("expires_at"), leaf.get("retain_until", 0))
-        return all(is_whole(at) and int(at) < self._before for at in times)
+        times: tuple[Any, Any] = (leaf.get("expires_at"), leaf.get("retain_until", 0))
+        return all(is_whole(at) and at < self._before for at in times)
 
     def _write(self, storage_id: str, record: Record, rev: str) -> bool:
         now = int(self._clock.now())

@@ -300,9 +300,10 @@ class Connection:
         """
         Close the connection.
         """
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            raw.close()
+        if self._raw is not None:
+            self._raw.close()
+            # Not before: whoever is interrupted here closes it another time.
+            self._raw = None
 
 
 def _lines(headers: Mapping[str, str]) -> str:

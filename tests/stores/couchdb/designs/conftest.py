@@ -7,9 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import pytest
 from django.core.management import call_command
 
@@ -20,7 +18,7 @@ from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.client.connect import connect
 from django_distsession.stores.couchdb.designs import Design
 from testproject.servers import CouchDBServer
-from tests.conftest import engine_class
+from tests.stores.couchdb import conftest as couchdb_conftest
 
 EMIT = "function (doc) {\n  emit(doc._id, null);\n}"
 
@@ -42,26 +40,13 @@ def raised(design: Design, by: int = 1) -> Design:
     return dataclasses.replace(design, version=design.version + by, content=content, recorded={})
 
 
-class Database:
+class Database(couchdb_conftest.Database):
     """
     The database of one test, seen from outside.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        self.name = name
-        self.http = httpx.Client(base_url=f"{url}/{name}/", timeout=60)
-
     def create(self) -> None:
         assert self.http.put("").status_code in (201, 202)
-
-    def put(self, document: dict[str, Any]) -> str:
-        # A colon would look like the end of a scheme.
-        reply = self.http.put(quote(document["_id"]), json=document)
-        assert reply.status_code in (201, 202), reply.text
-        return str(reply.json()["rev"])
-
-    def get(self, doc_id: str) -> Any:
-        return self.http.get(doc_id).json()
 
     def designs(self) -> dict[str, dict[str, Any]]:
         """
@@ -99,21 +84,13 @@ class Database:
 
 
 @pytest.fixture
-def sessions(settings: Any, distsession: dict[str, Any]) -> type[SessionStore]:
-    """
-    The CouchDB engine.
-    """
-    return engine_class(settings, "couchdb")  # type: ignore[return-value]
-
-
-@pytest.fixture
 def database(couchdb: CouchDBServer, distsession: dict[str, Any]) -> Iterator[Database]:
     """
     Not yet created.
     """
     opened = Database(couchdb.url, distsession["COUCHDB"]["DATABASE"])
     yield opened
-    opened.http.close()
+    opened.close()
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from django_distsession.exceptions import StoreMisconfigured
 from django_distsession.stores.couchdb.designs import bundled_designs
 from django_distsession.stores.couchdb.designs.setup import admitting
 from testproject.servers import CouchDBServer
-from tests.stores.couchdb.conftest import Database, contents, stored
+from tests.stores.couchdb.conftest import contents, stored
+from tests.stores.couchdb.designs.conftest import Database
 from tests.stores.couchdb.fake import FakeServer, reply
 
 Engine = type[SessionStore]

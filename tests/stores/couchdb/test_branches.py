@@ -13,7 +13,6 @@ from django.core.management import call_command
 
 from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import SessionContended
-from django_distsession.stores.couchdb import tokens
 from django_distsession.stores.couchdb.branches import MAX_READS
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
 from tests.stores.couchdb.fake import FakeServer, reply
@@ -156,21 +155,6 @@ def test_many_branches_are_merged_and_removed_in_turn(sessions: Engine, database
         session = sessions(key)
     assert database.conflicts(doc_id) == []
     assert contents(sessions, key) == {"a": 1, "turn": 3}
-
-
-@pytest.mark.parametrize(
-    ("revs", "fits"), [(0, 0), (1, 1), (5, 5), (20, 6)], ids=["none", "one", "five", "too many"]
-)
-def test_a_token_fits_where_caches_keep_it(revs: int, fits: int) -> None:
-    losers = [f"{number}-{LOW}" for number in range(revs)]
-    token = tokens.join(f"1-{HIGH}", losers)
-    assert len(token) <= tokens.MAX_LENGTH
-    assert tokens.split(token) == (f"1-{HIGH}", losers[:fits])
-
-
-@pytest.mark.parametrize("revs", [["1-a b"], ["1-a", "2-%20"], ["1-%2520 ", "9- ", "8-é%"]])
-def test_a_token_names_revisions_of_any_kind(revs: list[str]) -> None:
-    assert tokens.split(tokens.join(revs[0], revs[1:])) == (revs[0], revs[1:])
 
 
 def test_a_replicated_revision_with_a_space_is_replaced_and_ended(
