@@ -11,12 +11,12 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..secret import Secret
 from ..stores.couchdb import CouchDBStore
-from ..stores.couchdb.address import Address
 from ..stores.couchdb.client import Client
+from ..stores.couchdb.client.connect import connect
 from ..stores.couchdb.conditional import ConditionalReads
-from ..stores.couchdb.connect import connect
 from ..stores.couchdb.designs import bundled_designs, own_designs
-from ..stores.couchdb.setup import SetUp
+from ..stores.couchdb.designs.setup import SetUp
+from ..stores.couchdb.http.address import Address
 from .base import StoreBackedSession
 from .runtime import Runtime
 
