@@ -14,6 +14,7 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stores.contract import Versioned
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
+from tests.stores.hybrid.fakes import call
 
 from ..conftest import engine_class
 from ..sessions import Calls, Engine, interposed
@@ -283,7 +284,7 @@ class TestHybrid:
         stale.get("/read/")
         store: Any = session_class.get_store()
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_durable", None)
+            patch.setattr(store, "_durable_gens", None)
             assert session_class(stale.cookies[SESSION].value)["b"] == 1
 
     def test_an_older_copy_is_not_served_while_couchdb_is_away(
@@ -295,7 +296,7 @@ class TestHybrid:
             raise StoreUnavailable("CouchDB is down.")
 
         store: Any = session_class.get_store()
-        monkeypatch.setattr(store._durable, "get", fail)
+        monkeypatch.setattr(store._durable_gens, "get_gen", fail)
         assert stale.get("/read/").status_code == 503
 
     def test_a_cache_that_is_ahead_of_couchdb_is_believed(
@@ -307,7 +308,7 @@ class TestHybrid:
         cached, durable = store._cache.get(storage_id), store._durable.get(storage_id)
         older = Versioned(cached.record, durable.token)
         newer = Versioned(durable.record, cached.token)
-        monkeypatch.setattr(store._durable, "get", lambda storage_id: older)
-        monkeypatch.setattr(store._cache, "refresh", lambda *args: newer)
+        monkeypatch.setattr(store._durable_gens, "get_gen", lambda *args: call(lambda: older))
+        monkeypatch.setattr(store._cache, "refresh_gen", lambda *args: call(lambda: newer))
         assert stale.get("/read/").content == b"1"
         assert session_class.stale_loads() == 0

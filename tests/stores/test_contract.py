@@ -25,6 +25,7 @@ from testproject.servers import MemcachedNode
 from testproject.servers.links import Link, host_and_port, through
 from testproject.servers.network import Network
 from testproject.servers.process import LOOPBACK
+from tests.stores.manual_clock import ManualClock
 from tests.stores.unreliable import UnreliableStore
 
 SOON = {"RETRY_AFTER": 0.05}
@@ -34,9 +35,12 @@ RECORDS: Any = SimpleNamespace(merge=merge, codec=SimpleNamespace(is_json=False)
 
 
 class TestMemoryStore(StoreContract):
+    # Far in the past, so whatever goes by another one shows.
+    clock = ManualClock().clock
+
     @pytest.fixture
     def store(self) -> UnreliableStore:
-        return UnreliableStore()
+        return UnreliableStore(clock=self.clock)
 
     @pytest.fixture
     def outage(self, store: UnreliableStore) -> Fault:

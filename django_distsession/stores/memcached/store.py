@@ -21,7 +21,7 @@ from ...stamps import LARGEST
 from ..abilities import Copy
 from ..cache import CacheStore
 from ..contract import Conflict, Merge, Token, Versioned
-from ..operations import GeneratorStore, Operation, run
+from ..operations import Operation, run
 from ..record import Record
 from ..repairing import Repair
 from . import wire
@@ -39,7 +39,7 @@ from .replica_set import ReplicaSet, Tokens, answers
 REPLICA_SETS = 1024
 
 
-class MemcachedStore(GeneratorStore, CacheStore):
+class MemcachedStore(CacheStore):
     """
     servers: "host:port", "[ipv6]:port" or the path of a UNIX socket.
     replicas: how many of them hold each session. quorum: how many must answer and must take.
@@ -209,12 +209,6 @@ class MemcachedStore(GeneratorStore, CacheStore):
         )
         reached = 0 if found is None else len(found.token)
         return Repair(found is not None, written, len(replica_set.replicas) - reached)
-
-    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
-        run(self.put_tombstone_gen(storage_id, tombstone))
-
-    def invalidate(self, storage_id: str, token: Token) -> None:
-        run(self.invalidate_gen(storage_id, token))
 
     def repair(self, storage_id: str, misplaced: Node | None = None) -> Repair:
         return run(self.repair_gen(storage_id, misplaced))

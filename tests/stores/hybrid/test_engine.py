@@ -182,7 +182,7 @@ def test_repairsessions_tells_couchdb_what_memcached_took_alone(
 
     with monkeypatch.context() as outage:
         for name in ("get", "add", "replace", "end"):
-            outage.setattr(store._durable, name, away)
+            outage.setattr(store._durable_gens, f"{name}_gen", away)
         session = session_class(key)
         session["b"] = 2
         session.save()
