@@ -32,4 +32,5 @@ class SessionStore(CouchDBSession):
             either=settings.hybrid.writes == "either",
             timeout=settings.couchdb.timeout,
             names=("memcached", "CouchDB"),
+            clock=runtime.clock,
         )

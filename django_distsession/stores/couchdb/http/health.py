@@ -46,8 +46,7 @@ class Health:
             retry_after=self._retry_after,
             time_out=self._time_out,
             recovered=self._tell_recovery,
-            clock=self._clock.monotonic,
-            wall_clock=self._clock.now,
+            clock=self._clock,
         )
 
     def succeeded(self) -> None:
