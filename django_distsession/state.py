@@ -208,8 +208,11 @@ def merge_all(states: Sequence[State]) -> State:
     Return the merge of several copies, but for those of a session that had expired when another
     one began under its key.
     """
-    latest = max(state.created_at for state in states)
-    return reduce(merge, [state for state in states if state.expires_at > latest] or states)
+    begun_last = max(state.created_at for state in states)
+    return reduce(
+        merge,
+        [one for one in states if one.created_at == begun_last or one.expires_at > begun_last],
+    )
 
 
 def merge(a: State, b: State) -> State:

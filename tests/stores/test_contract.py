@@ -18,6 +18,7 @@ from django_distsession import conf
 from django_distsession.backends.couchdb import SessionStore as CouchDBEngine
 from django_distsession.backends.hybrid import SessionStore as HybridEngine
 from django_distsession.backends.memcached import SessionStore as MemcachedEngine
+from django_distsession.clock import SYSTEM_CLOCK
 from django_distsession.stores.contract import Store
 from django_distsession.testing import StoreContract, merge
 from django_distsession.testing.kit.base import Fault
@@ -76,7 +77,8 @@ class Servers:
             }
         path = kind.engine.__module__
         with override_settings(SESSION_ENGINE=path, DISTSESSION=sections):
-            self.store: Any = kind.engine.make_store(conf.get(), RECORDS)
+            runtime: Any = SimpleNamespace(settings=conf.get(), records=RECORDS, clock=SYSTEM_CLOCK)
+            self.store: Any = kind.engine.make_store(runtime)
         stack.callback(self.store.close)
 
     @contextmanager
