@@ -94,6 +94,21 @@ class TestWhatIsNoFailureOfAServer:
         assert breaker.is_up
 
 
+def test_a_server_has_one_health_whoever_asks(
+    faked: Engine, fake: FakeServer, configure: Callable[..., None]
+) -> None:
+    fake.default = reset
+    with FakeServer() as other:
+        admins = [url.replace("user:p%40ss", "boss:secret") for url in (fake.url, other.url)]
+        configure(COUCHDB={"ADMIN_URL": admins, "RETRY_AFTER": 60.0})
+        store: Any = faked.get_store()
+        with pytest.raises(StoreUnavailable):
+            faked(KEY).load()
+        assert [node.health.breaker.is_up for node in store._admin.nodes] == [False, True]
+        store._admin.nodes[0].health.succeeded()
+        assert not store.is_down()
+
+
 class TestTheWatcher:
     @pytest.mark.parametrize("how", ["hang", "reset", "503"])
     def test_notices_without_requests_that_a_node_is_back(
