@@ -1,5 +1,5 @@
 """
-The Django application.
+The Django app.
 """
 
 from __future__ import annotations
@@ -16,7 +16,4 @@ class DistSessionConfig(AppConfig):
     verbose_name = "Distributed sessions"
 
     def ready(self) -> None:
-        """
-        Import what registers itself.
-        """
         from . import checks  # noqa: F401

@@ -1,9 +1,8 @@
 """
-Parts joined into one message that can be taken apart in one way only.
+Byte strings joined unambiguously, for whatever is signed, encrypted or hashed.
 
-Whatever is signed, encrypted or hashed here goes through `encode`. Joined by nothing, or by a
-separator that a part may hold itself, bytes could be moved from one part to the next, and the
-message would be the same.
+Plain concatenation, or a separator that a part may contain, would let bytes be moved from one part
+to the next without changing the message.
 """
 
 from __future__ import annotations
@@ -21,6 +20,6 @@ def encode(*parts: bytes) -> bytes:
     """
     joined = b""
     for part in parts:
-        # For the few parts that there are, faster than a list.
+        # For few parts, faster than a list.
         joined += _length(len(part)) + part
     return joined

@@ -1,5 +1,5 @@
 """
-Large payloads, smaller.
+Compression of large payloads.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ import zlib
 
 from .exceptions import RecordTooLarge
 
-# Below this, zlib takes as long as the way to memcached and back, and saves next to nothing.
+# Below this, zlib takes as long as a round trip to memcached, and saves next to nothing.
 COMPRESS_FROM = 4096
 
-# zlib makes a thousandth of zeros, so what a store holds says nothing of how much comes out. This
-# is eight times what CouchDB takes as one document, and more than requests can read and write.
+# Against decompression bombs: zlib compresses zeros a thousandfold. Eight times the size of a
+# document that CouchDB takes by default, and more than a request can transfer in time.
 MOST_BYTES = 64 * 1024 * 1024
 
 
 def deflate(data: bytes) -> bytes:
     """
-    Return `data` compressed. `RecordTooLarge` if `inflate` would not give it back.
+    Compress. `RecordTooLarge` if `inflate` would refuse the result.
     """
     if len(data) > MOST_BYTES:
         raise RecordTooLarge(len(data), MOST_BYTES, "django-distsession")
@@ -27,7 +27,7 @@ def deflate(data: bytes) -> bytes:
 
 def inflate(data: bytes) -> bytes:
     """
-    Undo `deflate`. `ValueError` or `zlib.error` if it cannot have made this.
+    Decompress. `ValueError` or `zlib.error` if `deflate` cannot have made this.
     """
     inflater = zlib.decompressobj()
     result = inflater.decompress(data, MOST_BYTES)

@@ -1,6 +1,7 @@
 """
-For Django's reports of errors: `DISTSESSION`, and environment variables that begin so, are shown as
-stars. Django goes by the names of settings, and does not know that a `URL` holds a password.
+A filter for Django's error reports that masks `DISTSESSION`, and environment variables whose names
+begin with it. Django's own filter goes by the names of settings, and does not mask a `URL`, which
+may hold a password.
 """
 
 from __future__ import annotations

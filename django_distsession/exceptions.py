@@ -22,14 +22,14 @@ class StoreUnavailable(StoreError):
 
 class SessionContended(StoreUnavailable):
     """
-    One session kept changing for as long as anybody should wait. The servers answer, and other
-    sessions are as they should be.
+    Concurrent saves kept changing a session until the deadline. The servers answer, and other
+    sessions are not affected.
     """
 
 
 class StoreMisconfigured(StoreUnavailable):
     """
-    The store answered, but does not let us work: a missing right, database or password.
+    The store answered, but a right, a database or the right password is missing.
 
     Retrying does not help; the message says what an operator has to do.
     """
@@ -37,7 +37,7 @@ class StoreMisconfigured(StoreUnavailable):
 
 class UnreadableCopy(StoreMisconfigured):
     """
-    A session was saved in a way that this process cannot read, after it was in one that it can.
+    This process cannot read the newest copy of a session, though it can read an older one.
 
     Most likely another process uses a `SECRET_KEY` or `CODEC` that this one does not know yet.
     What that process wrote is left alone.

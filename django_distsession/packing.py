@@ -1,8 +1,8 @@
 """
-A state's stamps in a form small enough to carry along.
+A compact binary encoding of a state's stamps.
 
-Layout: `Stamps.packed`, those of `State.unseen` and their number, the stamp of the last `clear`,
-and those of the removed keys; of the last three, only what there is.
+Layout: `Stamps.packed`, then, as far as there are any: those of `State.unseen` and their number,
+the stamp of the last `clear`, and those of the removed keys.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 from .stamps import NEVER, SIZE, Stamp, Stamps
 from .state import NOTHING, State
 
-# Whether a state was merged, whether it was ever cleared, `Stamps.wide`, and whether there are
-# saves that no other had seen.
+# Flags: `State.merged`; there is a `State.cleared`; `Stamps.wide`; there are `State.unseen`.
 MERGED, CLEARED, WIDE, UNSEEN = 2, 4, 8, 16
 
 
 def pack_stamps(state: State) -> tuple[int, bytes]:
     """
-    Return flags and bytes.
+    Return the flags and the encoded stamps.
     """
     stamps = state.stamps
     flags, packed = MERGED * state.merged | WIDE * stamps.wide, stamps.packed
@@ -45,7 +44,7 @@ def unpack_stamps(
     Return the stamps of a state's values and of its removed keys, that of the last `clear`, and
     those of `State.unseen`.
 
-    numbers: by removed key, which one of their stamps is its own.
+    numbers: for each removed key, the position of its stamp among theirs.
     """
     removed: Mapping[Any, Stamp] = NOTHING
     cleared = NEVER

@@ -1,9 +1,9 @@
 """
-Values that no report of an error shows.
+Values that error reports do not show.
 
 Django's error pages, and error trackers, print the local variables and arguments of every function
-that an exception passed through. A password that is wrapped here is printed as stars. So it stays
-wrapped in every variable, and is revealed within the expression that needs it.
+that an exception passed through. A wrapped password is printed as stars. So it stays wrapped in
+every variable, and is revealed only within the expression that needs it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ U = TypeVar("U")
 
 class Secret(Generic[T]):
     """
-    A value with a `repr` that does not tell it.
+    A value whose `repr` hides it.
 
-    Not a kind of `str`: of one, trackers print the contents, whatever its `repr` is.
+    Not a subclass of `str`, of which trackers print the contents, whatever its `repr` is.
     """
 
     __slots__ = ("_value",)
@@ -30,19 +30,19 @@ class Secret(Generic[T]):
 
     def reveal(self) -> T:
         """
-        Return the value. Not for a variable.
+        Return the value, which must not be assigned to a variable.
         """
         return self._value
 
     def map(self, function: Callable[[T], U]) -> Secret[U]:
         """
-        Return what a function that cannot fail makes of the value.
+        Apply a function, which must not raise: its frame holds the value.
         """
         return Secret(function(self._value))
 
     def encode(self: Secret[str], encoding: str = "utf-8") -> bytes:
         """
-        Return the text as bytes. `http.client` asks the value of a header for them.
+        Encode the text, as `http.client` does with the value of a header.
         """
         return self._value.encode(encoding)
 
@@ -58,14 +58,14 @@ class Secret(Generic[T]):
 
 def wrapped(value: T | Secret[T]) -> Secret[T]:
     """
-    Return the value as a secret, if it is none yet.
+    Wrap a value that is not wrapped yet.
     """
     return value if isinstance(value, Secret) else Secret(value)
 
 
 def wrapped_items(mapping: Secret[Any]) -> dict[Any, Secret[Any]] | None:
     """
-    Return the values of a mapping, each one wrapped, by their keys. None: it is no mapping.
+    Return a mapping's items, each value wrapped; None if it is no mapping.
     """
     if not isinstance(mapping.reveal(), Mapping):
         return None
@@ -74,8 +74,8 @@ def wrapped_items(mapping: Secret[Any]) -> dict[Any, Secret[Any]] | None:
 
 def without_frames(call: Callable[[], T]) -> T:
     """
-    Make a call into a library that does not wrap its secrets. An error that it raises does not
-    refer to the library's frames, neither by itself nor by its causes.
+    Call into a library that does not wrap its secrets, and remove the library's frames from the
+    error that it raises, and from that error's causes.
     """
     handled = sys.exception()
     try:
@@ -84,7 +84,7 @@ def without_frames(call: Callable[[], T]) -> T:
         errors: list[BaseException | None] = [raised]
         while errors:
             error = errors.pop()
-            # What the caller was handling before is the caller's.
+            # But not from an error that the caller was already handling.
             if error is not None and error is not handled:
                 error.__traceback__ = None
                 errors += {error.__cause__, error.__context__}

@@ -1,5 +1,5 @@
 """
-How a session dict becomes bytes, before anybody protects them.
+Serializers: session dicts as bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from_json = json.JSONDecoder().decode
 
 class Serializer(Protocol):
     """
-    What Django's `SESSION_SERIALIZER` names.
+    The interface of what `SESSION_SERIALIZER` names.
     """
 
     def dumps(self, obj: Any) -> bytes: ...
@@ -27,31 +27,25 @@ class Serializer(Protocol):
 
 class QuickJSONSerializer(JSONSerializer):
     """
-    Django's, with an encoder and a decoder that are made once.
+    Django's `JSONSerializer`, with an encoder and a decoder that are made once.
     """
 
     def dumps(self, obj: Any) -> bytes:
-        """
-        As Django's.
-        """
         return to_json(obj).encode("latin-1")
 
     def loads(self, data: bytes) -> Any:
-        """
-        As Django's.
-        """
         return from_json(data.decode("latin-1"))
 
 
-# Refuses what is no JSON: NaN and infinity.
+# NaN and infinity are not JSON.
 to_strict_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-# CouchDB fails at integers that no float reaches. Fewer digits than this are in reach.
+# CouchDB fails on integers beyond the range of floats, which have at least this many digits.
 has_many_digits = re.compile("[0-9]{309}").search
 check_integers = json.JSONDecoder(parse_int=lambda digits: float(int(digits))).decode
 
-# Surrogates come in pairs; CouchDB refuses a lone one, and a visitor can send it. It is written as
-# a noncharacter, which means nothing in any text, and its number; so is that noncharacter itself.
+# CouchDB refuses lone surrogates, which a visitor can send. They are escaped as a noncharacter,
+# which has no meaning in text, and their code point; so is that noncharacter itself.
 MARK = r"\ufdd0"
 unwritable = re.compile(
     r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u(d[89a-f][0-9a-f]{2}|fdd0)|\\."
@@ -61,15 +55,12 @@ marked = re.compile(r"\\ufdd0([0-9a-f]{4})|\\.")
 
 class PortableJSONSerializer(QuickJSONSerializer):
     """
-    JSON that CouchDB takes and gives back as it was, but for -0.0 and the like.
+    JSON that survives a round trip through CouchDB, but for -0.0 and the like.
 
-    What it does not take is a `TypeError`: NaN, infinity, and integers beyond the range of floats.
+    NaN, infinity and integers beyond the range of floats are a `TypeError`.
     """
 
     def dumps(self, obj: Any) -> bytes:
-        """
-        As Django's, or `TypeError`.
-        """
         try:
             text = to_strict_json(obj)
             if has_many_digits(text):
@@ -84,9 +75,6 @@ class PortableJSONSerializer(QuickJSONSerializer):
         return text.encode("ascii")
 
     def loads(self, data: bytes) -> Any:
-        """
-        As Django's.
-        """
         text = data.decode()
         if MARK in text:
             text = marked.sub(_unmark, text)

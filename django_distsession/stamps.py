@@ -1,5 +1,5 @@
 """
-When saves happened: Lamport time-stamps, and which of them wrote which key.
+Lamport timestamps of saves, and the one of each key.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ROW = struct.Struct(f"{SIZE}s")
 # The largest integer that CouchDB's JavaScript keeps exact. No generation and no time is higher.
 LARGEST = 2**53 - 1
 
-# Tags are base64 in the alphabet for URLs. "+" is none of that and sorts below all of it: it marks
-# the tags that are to lose against those of saves.
+# Tags are URL-safe base64. "+" is not in that alphabet and sorts below all of it: it marks tags
+# that have to lose against those of saves.
 LOW = "+"
 LOWEST_TAG = LOW * TAG_SIZE
 is_tag = re.compile(r"[A-Za-z0-9_+-]{8}").fullmatch
@@ -49,7 +49,7 @@ def whole(value: Any, most: int = LARGEST) -> int:
 
 class Stamp(NamedTuple):
     """
-    A Lamport time: when a save happened, as far as the saves that it knew of are concerned.
+    A Lamport timestamp: higher than those of all saves that this one had seen.
 
     generation: one more than the highest that the save had seen.
     tag: 8 random characters, so that two saves of one generation differ and have an order.
@@ -91,16 +91,16 @@ def _stamp(generation: int, tag: bytes) -> Stamp:
 
 NEVER = Stamp(0, LOWEST_TAG)
 
-# Nearly always there are few enough stamps for a byte to say which one is meant: a row from 0 to
-# 254. The number that is left stands for none, while a save makes up its mind.
+# A row's number nearly always fits in a byte: it is 0 to 254. 255 stands for the row that `after`
+# has yet to choose.
 MOST_IN_A_BYTE = 2**8 - 1
 WIDE_BYTES = 4
 
-# So many of the latest saves a session knows by their stamps, even where no key has them any more:
-# a save that is in doubt about itself looks for its own.
+# The stamps of this many latest saves are kept, even if no key has them any more: a save with an
+# unknown outcome looks for its own.
 HISTORY = 4
 
-# So many unused stamps are no reason yet to make a new table.
+# This many unused rows are no reason yet to rebuild the table.
 FEW = 2 * HISTORY
 
 
@@ -160,7 +160,7 @@ class Stamps(Mapping[Any, Stamp]):
         Return the stamps of `keys` after a save that changed, or made, some of them.
         """
         table, rows, _ = self._split()
-        # What this save wrote stands nowhere yet, and what it wrote over does not count.
+        # The keys that this save wrote have no row yet.
         nowhere = -1 if self.wide else MOST_IN_A_BYTE
         order = list(keys)
         if order != list(self._keys):

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from . import canonical
 from .stamps import LARGEST, LOW, LOWEST_TAG, NEVER, Stamp, Stamps
 
-# A removed key has to be remembered, lest an old copy bring it back. Past this many, those that
-# were removed more than so many generations ago are folded into `State.cleared`.
+# A removed key has to be remembered, or an old copy would bring it back. Past this many, those
+# removed more than `KEPT_GENERATIONS` ago are folded into `State.cleared`.
 MAX_REMOVED = 32
 KEPT_GENERATIONS = 32
 
@@ -28,7 +28,7 @@ TAG_BYTES = 6
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
-# No save stamps higher, so a version alone tells that nothing follows.
+# The highest there is, so it alone shows that no save can follow.
 ENDED_GENERATION = LARGEST
 
 
@@ -46,7 +46,7 @@ def _tag_of(*parts: bytes) -> str:
 
 def ended_version(expires_at: int) -> Stamp:
     """
-    Return the version of the tombstone that lasts until then.
+    Return the version of a tombstone that expires then.
     """
     return Stamp(ENDED_GENERATION, _tag_of(b"%d" % expires_at))
 
@@ -59,10 +59,10 @@ class State(NamedTuple):
     stamps: for each key of `values`, the stamp of the save that wrote it; and those of the latest
         few saves, whatever became of what they wrote.
     removed: for each removed key, the stamp of the save that removed it.
-    cleared: everything stamped lower is gone.
+    cleared: keys with lower stamps are removed.
     saved: the stamp of the latest save, which also set `expires_at`. No stamp in here is higher.
     created_at, expires_at: seconds since the epoch.
-    merged: whether it came of differing copies, so that no one save wrote all of it.
+    merged: whether it is a merge of differing copies, which no single save wrote.
     unseen: where it was merged, the stamps of recent saves, but for `saved`, that no save in here
         had seen.
     """
@@ -112,7 +112,7 @@ class State(NamedTuple):
 
     def is_equivalent_to(self, other: State) -> bool:
         """
-        Whether the other says just the same, whatever it is called.
+        Whether both are the same but for the version.
         """
         return (
             self.stamps == other.stamps
@@ -158,8 +158,8 @@ def next_state(
     values: the session as it is to be.
     changed: those of its keys whose values differ from `base`; what is in `base` and not in
         `values` counts as removed.
-    cleared: whether the session was emptied on the way. Then nothing of what others write without
-        knowing of this save outlives it, unless they stamp higher.
+    cleared: whether the session was emptied first. Then concurrent changes with lower stamps are
+        removed, too.
     """
     stamp = Stamp(base.saved.generation + 1, tag)
     if cleared:
@@ -208,8 +208,11 @@ def merge_all(states: Sequence[State]) -> State:
     Return the merge of several copies, but for those of a session that had expired when another
     one began under its key.
     """
-    latest = max(state.created_at for state in states)
-    return reduce(merge, [state for state in states if state.expires_at > latest] or states)
+    begun_last = max(state.created_at for state in states)
+    return reduce(
+        merge,
+        [one for one in states if one.created_at == begun_last or one.expires_at > begun_last],
+    )
 
 
 def merge(a: State, b: State) -> State:
@@ -217,7 +220,7 @@ def merge(a: State, b: State) -> State:
     Return the least state that holds what both copies know.
 
     Commutative, associative and idempotent; for each key the higher stamp wins.
-    Where one of the two holds all that both know, it is that one, by its own name.
+    Where one of the two holds all that both know, it is that one, with its version.
     """
     cleared = max(a.cleared, b.cleared)
     newest: dict[Any, Stamp] = {}
@@ -254,7 +257,7 @@ def merge(a: State, b: State) -> State:
 
 
 def _unseen(a: State, b: State, recent: Sequence[Stamp]) -> tuple[Stamp, ...]:
-    # What is recent here is recent in each of the two that knows of it.
+    # What is recent in the merge is recent in each copy that contains it.
     seen: set[Stamp] = set()
     for state in (a, b):
         seen |= {*state.stamps.recent} - {state.saved, *state.unseen}

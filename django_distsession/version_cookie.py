@@ -1,8 +1,8 @@
 """
-The version cookie: which generation of its session a browser has seen written.
+The version cookie: the latest generation of its session that a browser has seen.
 
-Signed with the session's storage id, so that it says nothing about any other session. What does
-not verify counts as absent: then a load believes what the store says, as without this cookie.
+It is signed together with the storage id, so it does not verify for another session. A cookie that
+does not verify is ignored.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from django.core.signing import BadSignature, Signer
 
 
 def name() -> str:
-    """
-    Return the cookie's name.
-    """
     return f"{settings.SESSION_COOKIE_NAME}_version"
 
 

@@ -1,37 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_distsession.packing import pack_stamps, unpack_stamps
 from django_distsession.stamps import HISTORY, SIZE, Stamp, Stamps
-from django_distsession.state import State, first_state, merge, next_state
+from django_distsession.state import first_state, next_state
+
+from .states import one_save_per_key
 
 # The keys that a save leaves, in order, and those of them that it changed.
 saves = st.lists(
     st.tuples(st.permutations("abcdef"), st.integers(0, 6), st.sets(st.sampled_from("abcdef"))),
     max_size=12,
 )
-
-
-def packed_and_back(state: State) -> State:
-    flags, packed = pack_stamps(state)
-    numbers = {key: number for number, key in enumerate(state.removed)}
-    stamps, removed, cleared, unseen = unpack_stamps(flags, packed, state.values, numbers)
-    return state._replace(
-        stamps=stamps, removed=removed, cleared=cleared, saved=stamps.latest, unseen=unseen
-    )
-
-
-def one_save_per_key(count: int) -> State:
-    state = first_state({}, created_at=1, expires_at=2, tag="t")
-    for number in range(count):
-        values = {**state.values, f"k{number}": number}
-        state = next_state(state, values, changed={f"k{number}"}, expires_at=2, tag=f"{number:08}")
-    return state
 
 
 @given(saves)
@@ -76,50 +58,3 @@ def test_one_save_of_all_keys_makes_the_stamps_small_again(count: int) -> None:
 def test_a_tag_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         Stamp(1, "123456789").packed()
-
-
-@pytest.mark.parametrize("count", [0, 1, 253, 254, 255, 256, 257, 400])
-def test_any_number_of_saves_can_be_told_apart(count: int) -> None:
-    state = one_save_per_key(count)
-    assert state.stamps == {f"k{n}": Stamp(n + 2, f"{n:08}") for n in range(count)}
-    assert packed_and_back(state) == state
-    # Also when one is written again, and when there are fewer again.
-    values = {**state.values, "k0": "again"}
-    state = next_state(state, values, changed={"k0"}, expires_at=2, tag="again")
-    assert state.stamps["k0"] == state.saved
-    assert packed_and_back(state) == state
-    state = next_state(state, {"k0": "again"}, changed=(), expires_at=2, tag="tidied")
-    assert packed_and_back(state).stamps == {"k0": Stamp(count + 2, "again")}
-
-
-@pytest.mark.parametrize("count", [253, 254, 255, 256, 300])
-def test_any_number_of_keys_can_be_written_one_by_one(count: int) -> None:
-    values = {f"k{n}": 0 for n in range(count + 1)}
-    state = first_state(values, created_at=1, expires_at=2, tag="t")
-    for number in range(count):
-        values = {**values, f"k{number}": 1}
-        state = next_state(state, values, changed={f"k{number}"}, expires_at=2, tag="u")
-    written = {f"k{n}": Stamp(n + 2, "u") for n in range(count)}
-    assert state.stamps == {**written, f"k{count}": Stamp(1, "t")}
-    assert packed_and_back(state) == state
-
-
-def test_all_of_a_state_is_kept() -> None:
-    state = first_state({"a": 1, "b": 1}, created_at=1, expires_at=2, tag="t")
-    state = next_state(state, {"c": 1}, changed={"c"}, expires_at=3, tag="u", cleared=True)
-    state = next_state(state, {"c": 1, "d": 1}, changed={"d"}, expires_at=3, tag="v")
-    one = next_state(state, {"d": 1}, changed=(), expires_at=4, tag="w")
-    other = next_state(state, {"c": 1, "d": 2}, changed={"d"}, expires_at=4, tag="x")
-    merged = merge(one, other)
-    assert merged.removed
-    assert merged.cleared.generation == 2
-    back = packed_and_back(merged)
-    assert back == merged
-    assert back.version == merged.version
-
-
-def test_a_touch_changes_no_stamp_but_its_own() -> None:
-    state = first_state({"a": 1}, created_at=1, expires_at=2, tag="t")
-    touched = next_state(state, state.values, changed=(), expires_at=9, tag="u")
-    back: Any = packed_and_back(touched)
-    assert (back.saved, back.stamps) == (Stamp(2, "u"), {"a": Stamp(1, "t")})

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import permutations
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_distsession.packing import pack_stamps
 from django_distsession.stamps import HISTORY, NEVER, Stamp
 from django_distsession.state import (
     KEPT_GENERATIONS,
@@ -16,22 +14,11 @@ from django_distsession.state import (
     State,
     first_state,
     merge,
-    next_state,
 )
 
+from .states import save
+
 KEYS = "abcde"
-
-
-def save(base: State, values: dict[Any, Any], *, tag: str, cleared: bool = False) -> State:
-    changed = {key for key in values if values[key] != base.values.get(key)}
-    return next_state(
-        base,
-        values,
-        changed=changed,
-        expires_at=base.expires_at + 1,
-        tag=f"{tag:_<8}",
-        cleared=cleared,
-    )
 
 
 @st.composite
@@ -246,21 +233,6 @@ def test_forgetting_removed_keys_spares_recent_changes_of_others() -> None:
     forgetting = save(base, {"kept": 1}, tag="z")
     assert forgetting.cleared > base.cleared
     assert dict(merge(concurrent, forgetting).values) == {"kept": 2, "other": 1}
-
-
-def test_the_stamps_of_a_typical_session_take_at_most_100_bytes() -> None:
-    login = {
-        "_auth_user_id": "42",
-        "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
-        "_auth_user_hash": "f" * 64,
-    }
-    state = first_state(login, created_at=1_795_260_636, expires_at=1_796_470_236, tag="x" * 8)
-    for step in range(300):
-        values = dict(state.values) | {"cart": step, f"seen{step % 3}": step}
-        state = save(state, values, tag=f"{step:08}")
-    assert not state.removed
-    _, packed = pack_stamps(state)
-    assert len(packed) <= 100
 
 
 def test_removing_many_keys_at_once_does_not_beat_a_change_of_another_key() -> None:

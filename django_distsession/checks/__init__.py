@@ -1,5 +1,5 @@
 """
-System checks: what is wrong, said before a request meets it. Importing them registers them.
+System checks. Importing the modules registers them.
 """
 
 from __future__ import annotations

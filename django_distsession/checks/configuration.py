@@ -1,5 +1,5 @@
 """
-System checks of `DISTSESSION`, whether it can be as it is.
+System checks of the values in `DISTSESSION`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 @register(Tags.security)
 def check_codec(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
-    E007: an unsigned codec over a serializer that runs what it reads.
+    E007: an unsigned codec with a serializer that can execute code, such as pickle.
     """
     if conf.engine_in_use() is None or conf.problems():
         return []

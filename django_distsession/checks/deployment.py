@@ -1,5 +1,5 @@
 """
-System checks for `check --deploy`: sessions and passwords that others could see.
+System checks for `check --deploy`: sessions and passwords that are exposed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OUR_FILTER = "django_distsession.debug.ExceptionReporterFilter"
 @register(Tags.security, deploy=True)
 def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
-    W010, W011: sessions that travel or stand open on a network.
+    W010, W011: connections without encryption or authentication to other hosts.
     """
     if not conf.needed_sections() or conf.problems():
         return []
@@ -46,7 +46,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 def _plain_http(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
-    # It comes with CouchDB's client.
+    # Imports CouchDB's client.
     from ..stores.couchdb.http.address import Address
 
     for key, urls in (("URL", given.urls), ("ADMIN_URL", given.admin_urls)):
@@ -82,12 +82,12 @@ def _is_loopback(host: str | None) -> bool:
 @register(Tags.compatibility, deploy=True)
 def check_memory(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
-    W013: sessions that other web processes know nothing of.
+    W013: sessions in the memory of one process.
     """
     engine = conf.engine_in_use()
     if engine is None:
         return []
-    # It brings the engines with it.
+    # Imports the engines.
     from ..backends.memory import SessionStore as InMemory
 
     if not issubclass(engine, InMemory):
@@ -118,7 +118,7 @@ def check_error_reports(
         Address(url).credentials for url in (*given.urls, *given.admin_urls)
     ):
         return []
-    # With a password that is none.
+    # Not a real password.
     sample = {"COUCHDB": {"URL": "http://user:a-password@127.0.0.1:5984"}}
     reports = import_string(settings.DEFAULT_EXCEPTION_REPORTER_FILTER)()
     if "a-password" not in repr(reports.cleanse_setting(conf.NAME, sample)):

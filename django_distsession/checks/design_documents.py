@@ -25,11 +25,11 @@ def check_design_documents(
     **kwargs: Any,
 ) -> list[CheckMessage]:
     """
-    W020 to W023: CouchDB's design documents are not what this release wants, or nobody can tell.
+    W020 to W023: CouchDB's design documents differ from this release's, or cannot be read.
     """
     if not databases or "COUCHDB" not in conf.needed_sections() or conf.problems():
         return []
-    # They import CouchDB's client.
+    # Imports CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError, StoreUnavailable
     from ..stores.couchdb.designs.migration import Migration
@@ -43,7 +43,7 @@ def check_design_documents(
         try:
             set_up.exists()
         except StoreUnavailable:
-            # `check_servers` says so.
+            # `check_servers` reports it.
             return []
         plan = Migration(set_up.admin, set_up.designs).plan()
     except StoreError as error:

@@ -1,6 +1,6 @@
 """
-System checks of the places where this package has to be named, and a warning for a site on which
-they do not run.
+System checks of INSTALLED_APPS and MIDDLEWARE, and a warning for sites where the app is missing
+and its checks do not run.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ NOT_INSTALLED = (
 
 def warn_unless_installed() -> None:
     """
-    Warn where the app is missing: then nobody runs its checks. Not before Django is set up, nor in
-    a script that only configures settings.
+    Warn if the app is not installed, since its checks do not run then. Not before `django.setup()`,
+    nor in a script that only configures settings.
     """
     if apps.ready and not apps.is_installed(OUR_APP):
         warnings.warn(NOT_INSTALLED, RuntimeWarning, stacklevel=2)
@@ -44,7 +44,7 @@ def check_installation(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """
-    W001 to W005: the parts of the package are not where they take effect, or without each other.
+    W001 to W005: engine, app and middleware without each other, in the wrong order, or twice.
     """
     ours, djangos = session_middleware()
     if conf.engine_in_use() is None:
@@ -99,8 +99,8 @@ def _unused(our_middleware: Sequence[str]) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_cookies(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """
-    security.W011, security.W014: what Django says of the session cookie if it knows that sessions
-    are in use. It does not know our middleware.
+    security.W011, security.W014: Django's checks of the session cookie, which do not recognise our
+    middleware.
     """
     ours, _ = session_middleware()
     if not ours:
@@ -121,7 +121,7 @@ def session_middleware() -> tuple[list[str], list[str]]:
     Return the paths in MIDDLEWARE that are our session middleware, and those that are Django's.
     Subclasses count.
     """
-    # Imported here, since it brings the engines with it.
+    # Imports the engines.
     from ..middleware import SessionMiddleware as OurMiddleware
 
     ours, djangos = [], []
@@ -129,7 +129,7 @@ def session_middleware() -> tuple[list[str], list[str]]:
         try:
             middleware = import_string(path)
         except ImportError:
-            # Django says so when it loads the middleware.
+            # Django reports it when it loads the middleware.
             continue
         if not isinstance(middleware, type):
             continue

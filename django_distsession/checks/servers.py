@@ -26,7 +26,7 @@ def check_servers(
     **kwargs: Any,
 ) -> list[CheckMessage]:
     """
-    W024: a server does not answer, or does not let us in. W025: a memcached that is too old.
+    W024: a server does not answer, or refuses access. W025: memcached is too old.
     """
     needed = conf.needed_sections() if databases else ()
     if not needed or conf.problems():
@@ -74,7 +74,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _couchdb(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
-    # They import CouchDB's client.
+    # Imports CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError
     from ..stores.couchdb.client import DatabaseMissing
@@ -87,7 +87,7 @@ def _couchdb(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
         try:
             client.info()
         except DatabaseMissing:
-            # It is made on first use, or missed by the check of design documents.
+            # Created on first use, or reported by the check of design documents.
             pass
         except StoreError as error:
             if str(error) not in told:

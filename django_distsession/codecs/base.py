@@ -22,7 +22,7 @@ from ..serializing import QuickJSONSerializer, Serializer
 from ..stamps import Stamp, Stamps, whole
 from ..state import NOTHING, State
 
-# Beside the flags of `packing`.
+# A flag, beside those of `packing`.
 DEFLATED = 1
 
 # The flags, created_at, expires_at, how many keys there are, and the lengths of their stamps and of
@@ -45,8 +45,8 @@ class Codec(ABC):
     authenticated = True
     # Whether payloads are JSON text that a document store may keep as JSON.
     is_json = False
-    # Whether what is read are plain values, none of which stands in two places as pickled objects
-    # may, and the keys are those that were written, in their order.
+    # Whether a decoded session is a tree of plain values (pickle can make shared references), with
+    # the keys that were written, in their order.
     is_tree = False
 
     def __init__(self) -> None:
@@ -80,8 +80,8 @@ class Codec(ABC):
 
     def as_read(self, keys: Iterable[Any]) -> dict[Any, int]:
         """
-        Return the keys as they are once they were written and read again, each with the number of
-        the one that it was. Not every serializer keeps them, nor their order.
+        Return the keys as a round trip through the serializer leaves them, each with its position
+        before. A serializer may change keys, and their order.
         """
         numbered = {key: number for number, key in enumerate(keys)}
         read: dict[Any, int] = self.loads(self.dumps(numbered))
@@ -92,7 +92,7 @@ class Codec(ABC):
         Return the payload of a state whose values are serialised in `data`.
         """
         if not self.is_tree:
-            # Stamps go by the position of their keys.
+            # A stamp is stored by the position of its key.
             positions = list(self.as_read(state.values).values())
             state = state._replace(stamps=state.stamps.in_order(positions))
         flags, stamps = pack_stamps(state)
@@ -110,7 +110,7 @@ class Codec(ABC):
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
         Return the state of this version, and its values as they are serialised. `BadPayload` if
-        that cannot be told.
+        the payload cannot be decoded.
         """
         content = self.unprotect(context, payload)
         try:
@@ -129,8 +129,8 @@ class Codec(ABC):
             stamps, removed, cleared, unseen = unpack_stamps(flags, packed, values, numbers)
             merged = flags & MERGED != 0
             if count != len(values):
-                # The serializer has learnt to leave keys out, say. So this is not quite what that
-                # save wrote, and goes not by its name.
+                # By now the serializer leaves out keys, for example. This differs from what the
+                # save wrote, so it must not have its version.
                 stamps, merged = Stamps.of(version, dict.fromkeys(values, version)), True
             saved = stamps.latest if merged else version
             state = State(
@@ -145,7 +145,7 @@ class Codec(ABC):
                 unseen=unseen,
             )
             if not self.authenticated:
-                # Damage shows now, or else in the middle of a save.
+                # Damage would otherwise be found in the middle of a save.
                 for stamp in (*stamps.values(), stamps.latest, *removed.values(), cleared):
                     Stamp.stored(*stamp)
                 whole(created_at)

@@ -1,5 +1,5 @@
 """
-Payloads that nobody may read or alter.
+Payloads that can neither be read nor altered without the key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ class EncryptedCodec(Codec):
 
     Needs the extra: `pip install django-distsession[encryption]`. The key is derived from
     `SECRET_KEY`; what was encrypted under one of `SECRET_KEY_FALLBACKS` can still be read.
+    A payload is a random nonce and the ciphertext.
     """
 
     INFO = b"django_distsession.codecs.EncryptedCodec"
@@ -23,7 +24,7 @@ class EncryptedCodec(Codec):
 
     def __init__(self) -> None:
         super().__init__()
-        # An extra: whoever uses another codec does not need the library.
+        # An optional dependency: other codecs work without it.
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -37,16 +38,10 @@ class EncryptedCodec(Codec):
         self._invalid = InvalidTag
 
     def protect(self, context: bytes, content: bytes) -> bytes:
-        """
-        Encrypt under a fresh nonce, which goes in front.
-        """
         nonce = os.urandom(self.NONCE_BYTES)
         return nonce + self._ciphers[0].encrypt(nonce, content, context)
 
     def unprotect(self, context: bytes, payload: bytes) -> bytes:
-        """
-        Decrypt with the first key that fits.
-        """
         nonce, encrypted = payload[: self.NONCE_BYTES], payload[self.NONCE_BYTES :]
         for cipher in self._ciphers:
             try:

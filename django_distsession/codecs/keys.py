@@ -1,5 +1,5 @@
 """
-The keys that Django has.
+Django's secret keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from django.conf import settings
 
 def secret_keys() -> Iterator[str | bytes]:
     """
-    Yield the key to write with, then those that were in use before it.
+    Yield the key to write with, then the fallbacks, which only read.
     """
     yield settings.SECRET_KEY
     yield from settings.SECRET_KEY_FALLBACKS

@@ -28,15 +28,9 @@ class JSONCodec(Codec):
         self.serializer = PortableJSONSerializer()
 
     def protect(self, context: bytes, content: bytes) -> bytes:
-        """
-        Return the content as it is.
-        """
         return content
 
     def unprotect(self, context: bytes, payload: bytes) -> bytes:
-        """
-        Return the payload as it is.
-        """
         return payload
 
     def encode(self, context: bytes, state: State, data: bytes) -> bytes:
@@ -63,9 +57,10 @@ class JSONCodec(Codec):
 
     def decode(self, context: bytes, payload: bytes, version: Stamp) -> tuple[State, bytes]:
         """
-        Undo `encode`. A key that was put there by other means counts as written by the last save.
+        Undo `encode`. A key without a stamp, added by other means, counts as written by the last
+        save.
 
-        Nothing binds the document to its version, so what it says of that itself counts.
+        The payload is not bound to `version`: the stamp in the document is taken instead.
         """
         try:
             document = self.loads(payload)
@@ -88,7 +83,7 @@ class JSONCodec(Codec):
                     if key not in values
                 },
                 table[whole(stamps["cleared"], last)],
-                # If these are not quite the keys that that save wrote, it goes not by its name.
+                # Keys other than those that the save wrote must not have its version.
                 merged=stamps.get("merged", False) is not False or values.keys() != rows.keys(),
                 unseen=tuple([table[whole(row, last)] for row in stamps.get("unseen", ())]),
             )

@@ -1,5 +1,5 @@
 """
-Payloads that everybody may read and nobody may alter.
+Payloads that can be read, and not altered without the key.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .. import canonical
 from .base import BadPayload, Codec
 from .keys import secret_keys
 
-# What is signed: the context, preceded by its length, and the content. So no byte of one can pass
-# for one of the other.
+# Signed are the length of the context, the context and the content: the length keeps bytes from
+# being moved between the two.
 _size = struct.Struct("!Q").pack
 
 
@@ -23,7 +23,7 @@ class SignedCodec(Codec):
     """
     Signed with `SECRET_KEY` (HMAC-SHA-256), readable by whoever can read the store. The default.
 
-    Django's signing without its base64 and time-stamp, of which stores have no need.
+    Like Django's `Signer`, without base64. A payload is the signature and the content.
     """
 
     SALT = "django_distsession.codecs.SignedCodec"
@@ -38,9 +38,6 @@ class SignedCodec(Codec):
         ]
 
     def protect(self, context: bytes, content: bytes) -> bytes:
-        """
-        Put the signature in front.
-        """
         return (
             hmac.digest(
                 self._keys[0], b"%b%b%b" % (_size(len(context)), context, content), "sha256"
@@ -49,9 +46,6 @@ class SignedCodec(Codec):
         )
 
     def unprotect(self, context: bytes, payload: bytes) -> bytes:
-        """
-        Check the signature with every secret key that is still valid.
-        """
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
         signed = b"%b%b%b" % (_size(len(context)), context, content)
         for key in self._keys:

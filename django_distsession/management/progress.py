@@ -1,5 +1,5 @@
 """
-A progress bar for commands, where tqdm is installed and somebody is watching.
+A progress bar for commands, if tqdm is installed and stderr is a terminal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], total: int, title: str, *, hidden: bool = False) -> Iterator[T]:
     """
-    Yield the items, showing how far it got. Needs the extra `progress`; does without.
+    Iterate over the items, with a progress bar if the extra `progress` is installed.
     """
     try:
         from tqdm import tqdm

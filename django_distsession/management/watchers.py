@@ -1,5 +1,5 @@
 """
-How commands show what goes on: a progress bar on a terminal, lines elsewhere.
+The progress of commands: a bar on a terminal, lines elsewhere.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from ..stores.couchdb.designs.migration import Watcher
 
 Write = Callable[[str], Any]
 
-# Lines go to logs: one for each tenth is enough.
 TENTHS = 10
 
 
 class LineWatcher(Watcher):
     """
-    For logs.
+    A line for each step and for each tenth of its progress.
     """
 
     def __init__(self, write: Write) -> None:
@@ -26,16 +25,10 @@ class LineWatcher(Watcher):
         self._tenths = 0
 
     def step(self, text: str) -> None:
-        """
-        Write a line.
-        """
         self._tenths = 0
         self._write(text)
 
     def progress(self, done: int, total: int) -> None:
-        """
-        Write a line, if much happened since the last one.
-        """
         tenths = done * TENTHS // total
         if tenths > self._tenths:
             self._tenths = tenths
@@ -44,7 +37,7 @@ class LineWatcher(Watcher):
 
 class BarWatcher(Watcher):
     """
-    For terminals. bar: makes a progress bar like tqdm's.
+    A bar for each step. bar: `tqdm`, or what makes bars like it.
     """
 
     def __init__(self, write: Write, bar: Callable[..., Any]) -> None:
@@ -53,16 +46,10 @@ class BarWatcher(Watcher):
         self._bar: Any = None
 
     def step(self, text: str) -> None:
-        """
-        Write a line, below the bar of the last step.
-        """
         self.close()
         self._write(text)
 
     def progress(self, done: int, total: int) -> None:
-        """
-        Move the bar.
-        """
         if self._bar is None:
             self._bar = self._make_bar(total=total, unit=" documents")
         self._bar.total = total
@@ -70,7 +57,7 @@ class BarWatcher(Watcher):
 
     def close(self) -> None:
         """
-        Leave the bar as it is.
+        Finish the current bar.
         """
         if self._bar is not None:
             self._bar.close()
@@ -80,7 +67,7 @@ class BarWatcher(Watcher):
 @contextmanager
 def watching(write: Write, *, terminal: bool) -> Iterator[Watcher]:
     """
-    Give a watcher that suits the output. The bar comes with the extra "progress".
+    Yield a watcher for the output: with bars on a terminal, if the extra `progress` is installed.
     """
     make_bar = _tqdm() if terminal else None
     if make_bar is None:

@@ -1,5 +1,5 @@
 """
-The response to a request whose session cannot be had: 503, as a page or as JSON.
+The response to a request whose session is unavailable: 503, as a page or as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETRY_AFTER = 5
 
 def answer(request: HttpRequest, error: object) -> HttpResponseBase:
     """
-    Log the outage, and return the 503, which no cache may keep.
+    Log the outage and return the 503, which is not cacheable.
     """
     logger.error("The session store is unavailable: %s", error)
     response: HttpResponse
@@ -36,14 +36,14 @@ def answer(request: HttpRequest, error: object) -> HttpResponseBase:
     response.headers["Retry-After"] = str(RETRY_AFTER)
     response.headers["Cache-Control"] = "no-store"
     patch_vary_headers(response, ("Cookie", "Accept"))
-    # Django would report each of these responses as an error, which mails the admins.
+    # Django would log each of these responses as an error, which mails the admins.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def replace(old: HttpResponseBase, new: HttpResponseBase) -> HttpResponseBase:
     """
-    Return `new` in place of a response that will not be sent, whose files it closes when it ends.
+    Return `new`, to be sent in place of `old`. Closing it closes the files of `old`.
     """
     new._resource_closers.extend(old._resource_closers)  # type: ignore[attr-defined]
     return new
@@ -51,14 +51,14 @@ def replace(old: HttpResponseBase, new: HttpResponseBase) -> HttpResponseBase:
 
 def behind_500(request: HttpRequest) -> StoreUnavailable | None:
     """
-    Return the outage of which Django made a server error, where it was one.
+    Return the outage that Django converted into a 500, if there was one.
     """
     error: StoreUnavailable | None = getattr(request, "_distsession_outage", None)
     return error
 
 
 def _page() -> str:
-    # Without the request: context processors are free to look into the session.
+    # Without the request, because context processors may read the session.
     try:
         return render_to_string(TEMPLATE)
     except Exception:

@@ -1,8 +1,8 @@
 """
-Django's session middleware, for stores that can be away for a while.
+Django's session middleware, for stores that may be unavailable.
 
 An outage is answered with 503, or with an anonymous request, and leaves the cookies alone, so that
-nobody is logged out by it. What a request does not need is not done.
+nobody is logged out by it. A session that is not used is neither loaded nor saved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
     """
     In place of `django.contrib.sessions.middleware.SessionMiddleware`. Sync and async.
 
-    Any engine will do; what concerns outages and versions needs one of this package's.
+    Works with any engine; outages and the version cookie are handled for this package's engines.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
@@ -46,7 +46,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def process_request(self, request: HttpRequest) -> None:
         """
-        Attach the session. Nothing is read before somebody looks into it.
+        Attach the session, which is loaded on first access.
         """
         cookies = request.COOKIES
         session: Any = self.SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
@@ -95,7 +95,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
         """
-        Answer an outage that a view ran into.
+        Convert an outage in a view into the response to it.
         """
         if isinstance(exception, StoreUnavailable):
             return self._answer_outage(request, exception)
@@ -150,10 +150,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
         self, request: HttpRequest, session: Any, response: HttpResponseBase
     ) -> HttpResponseBase:
         """
-        Let a response pass whose session is not there, if it says so.
+        Return the response of a request whose session was unavailable, or the 503 in its place.
 
-        Where nobody asked for anonymous requests, it must not pass for that of a visitor who is
-        not logged in: templates, for one, swallow errors in `{% if %}`.
+        With `ON_UNAVAILABLE` "raise", a page that was rendered as for an anonymous visitor must not
+        be sent. Templates, for example, swallow errors in `{% if %}`.
         """
         patch_vary_headers(response, ("Cookie",))
         error = outage.behind_500(request) if response.status_code == 500 else None
@@ -190,7 +190,7 @@ def _lifetime(session: Any) -> int | None:
     return age
 
 
-# Many responses of one second say the same.
+# Responses within one second have the same date.
 _as_date = lru_cache(maxsize=16)(http_date)
 
 

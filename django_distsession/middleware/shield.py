@@ -1,11 +1,11 @@
 """
-Outages that other middleware runs into, answered before Django makes server errors of them.
+Converts outages in other middleware into the 503, before Django converts them into server errors.
 
-Django wraps each middleware in `convert_exception_to_response`, so that what one raises never
-reaches another: it becomes a 500, a log entry with a traceback, a mail to the admins. Here every
-wrapper further in than our middleware gets a layer of ours inside. What cannot be reached, such as
-middleware that keeps its `get_response` in a closure, stays as it is; then the 500 is replaced
-later on (`outage.behind_500`).
+Django wraps each middleware in `convert_exception_to_response`, so an exception never reaches the
+middleware outside of it: it becomes a 500, a log entry with a traceback and a mail to the admins.
+Here, the middleware inside each of these wrappers is wrapped once more. Middleware that keeps its
+`get_response` in a closure ends the chain; the 500 of what is behind it is replaced later
+(`outage.behind_500`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def _async_handler(request: HttpRequest) -> HttpResponseBase:
     raise NotImplementedError
 
 
-# All wrappers of a kind share their code.
+# By their code, which all sync wrappers share, and all async ones.
 CONVERTERS = {
     convert_exception_to_response(_sync_handler).__code__,
     convert_exception_to_response(_async_handler).__code__,
@@ -41,7 +41,8 @@ CONVERTERS = {
 
 def shield(handler: Callable[[HttpRequest], Any], answer: Answer) -> Callable[[HttpRequest], Any]:
     """
-    Return the handler with our layer inside each of Django's wrappers that can be reached.
+    Return the handler with `answer` called on an outage inside each of Django's wrappers that can
+    be reached from here.
     """
     if getattr(handler, "__code__", None) not in CONVERTERS:
         return handler
@@ -55,7 +56,7 @@ def shield(handler: Callable[[HttpRequest], Any], answer: Answer) -> Callable[[H
 
 
 def _answering(middleware: Any, answer: Answer) -> Callable[[HttpRequest], Any]:
-    # Without its attributes: a wrapper is no middleware, and not to be taken for one.
+    # Without the middleware's attributes: the wrapper must not be taken for the middleware.
     keeping_name = wraps(middleware, updated=())
     if iscoroutinefunction(middleware):
 

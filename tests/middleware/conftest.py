@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from django_distsession.exceptions import StoreUnavailable
 from ..test_sessions import Calls, Engine
 
 OURS = "django_distsession.middleware.SessionMiddleware"
+OTHERS = "tests.middleware.others."
 STORE_METHODS = ("get", "refresh", "add", "replace", "end")
 
 
@@ -70,6 +72,19 @@ class Outage:
         with self._patch.context() as patch:
             Outage(self._session_class, patch).begin(*names)
             yield
+
+
+def assert_is_outage(response: Any) -> None:
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.headers["Cache-Control"] == "no-store"
+    assert b"Back in a moment" in response.content
+    assert not response.cookies
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # On a busy machine, asyncio says in dev mode that a callback was slow.
+    return [record for record in caplog.records if record.name != "asyncio"]
 
 
 @pytest.fixture

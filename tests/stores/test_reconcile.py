@@ -151,6 +151,14 @@ def test_a_session_that_had_expired_is_no_part_of_the_one_that_followed_it() -> 
         assert values_of(reconciled(*copies)) == {"new": 1}
 
 
+def test_a_session_that_was_expired_at_once_stays_so() -> None:
+    expired = encoded(saved(FIRST, "b", expires_at=CREATED_AT))
+    for copies in permutations([encoded(FIRST), expired]):
+        result = reconciled(*copies)
+        assert result is not None
+        assert (result.version, result.expires_at) == (expired.version, CREATED_AT)
+
+
 def test_what_stands_beside_a_payload_makes_no_other_copy_expired() -> None:
     newer = encoded(saved(FIRST, "b"))
     forged = encoded(FIRST)._replace(created_at=EXPIRES_AT + 1, expires_at=EXPIRES_AT + 9)

@@ -13,8 +13,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from ... import conf, rules
+from ... import conf
 from ...backends.couchdb import CouchDBSession
+from ...conf import rules
 from ...exceptions import StoreError
 from ...stores.couchdb.designs import forgotten_versions
 from ...stores.couchdb.designs.migration import Migration, MigrationRefused, Watcher

@@ -1,9 +1,9 @@
 """
-`repairsessions`: bring the replicas of every session in memcached together after an outage.
+`repairsessions`: repair the replicas of every session in memcached after an outage.
 
-Reading a session repairs it; this reads those that nobody else reads. Safe beside live traffic and
-beside itself: it writes by compare-and-swap what a request would write, and what it did not get to
-when it was interrupted, the next run does.
+Reading a session repairs it; this reads those that no request reads. It may run beside live traffic
+and beside itself, because it writes by compare-and-swap, as a request does. After an interruption,
+another run does the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Counts:
     """
     seen: keys that the servers listed, so a session once for each server that holds it.
     repaired: sessions that had a replica written. copies: the replicas that were written.
-    gone: sessions that ended or ran out since they were listed. incomplete: sessions with a
+    gone: sessions that ended or expired since they were listed. incomplete: sessions with a
     replica that could not be reached. failed: sessions that could not be read, or of which CouchDB
     could not be told. synced: sessions that memcached had taken alone, of which it was told now.
     """
@@ -47,15 +47,12 @@ class Counts:
 
 class Command(BaseCommand):
     """
-    Walks the keys that the servers hold.
+    Repairs the sessions whose keys the servers list. Fails if one could not be repaired.
     """
 
     help = "Bring the replicas of every session in memcached together after an outage."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """
-        All optional.
-        """
         parser.add_argument(
             "--server",
             action="append",
@@ -79,9 +76,6 @@ class Command(BaseCommand):
         parser.add_argument("--no-progress", action="store_true", help="Show no progress bar.")
 
     def handle(self, **options: Any) -> None:
-        """
-        Walk, repair and report. Fails if anything could not be repaired.
-        """
         if options["batch_size"] < 1 or options["rate"] < 0 or options["max_seconds"] < 0:
             raise CommandError(
                 "--batch-size must be 1 or more, --rate and --max-seconds 0 or more."
@@ -132,7 +126,7 @@ class OutOfTime(Exception):
 
 class Pace:
     """
-    Holds back what would exceed the rate, and ends what takes too long.
+    Limits the rate and the duration.
     """
 
     def __init__(self, rate: float, max_seconds: float) -> None:
@@ -142,7 +136,7 @@ class Pace:
 
     def keep(self, done: int) -> None:
         """
-        Wait until `done` sessions are no more than the rate allows. `OutOfTime`.
+        Sleep until the rate allows `done` sessions. `OutOfTime` if that is past the end.
         """
         now = time.monotonic()
         due = self._started + done / self._rate if self._rate else now

@@ -1,0 +1,110 @@
+"""
+The settings: read, completed with defaults and validated in this one place.
+
+`problems()` is for the system checks, `get()` for everything else. Settings that pass the checks do
+not fail later.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .options import SCHEMA, CouchDBSettings, HybridSettings, MemcachedSettings, Settings
+from .problems import (
+    BAD_DATABASE,
+    BAD_PATH,
+    BAD_VALUE,
+    IMPOSSIBLE,
+    MISSING,
+    NAME,
+    UNKNOWN,
+    Problem,
+    full_name,
+)
+from .reader import Reader
+
+__all__ = [
+    "BAD_DATABASE",
+    "BAD_PATH",
+    "BAD_VALUE",
+    "IMPOSSIBLE",
+    "MISSING",
+    "NAME",
+    "UNKNOWN",
+    "CouchDBSettings",
+    "HybridSettings",
+    "MemcachedSettings",
+    "Problem",
+    "Settings",
+    "engine_in_use",
+    "full_name",
+    "get",
+    "missing",
+    "needed_sections",
+    "problems",
+]
+
+
+def engine_in_use() -> Any:
+    """
+    Return the `SessionStore` of `SESSION_ENGINE`; None if it was not made with this package.
+    """
+    try:
+        engine = import_module(settings.SESSION_ENGINE)
+    except ImportError:
+        # Django reports it when the engine is used.
+        return None
+    session_store = getattr(engine, "SessionStore", None)
+    return session_store if hasattr(session_store, "needed_settings") else None
+
+
+def needed_sections() -> tuple[str, ...]:
+    """
+    Return the sections that the engine in use needs; none for an engine that is not ours.
+    """
+    return getattr(engine_in_use(), "needed_settings", ())
+
+
+def missing(section: str, key: str) -> ImproperlyConfigured:
+    """
+    Return the error for an engine whose section is not there.
+    """
+    return ImproperlyConfigured(
+        f"{full_name(section, key)} must be set for this session engine: "
+        f"{SCHEMA[section][key].rule(None)}."
+    )
+
+
+def problems() -> list[Problem]:
+    """
+    Return everything that is wrong with the settings.
+    """
+    reader = Reader(needed_sections())
+    reader.read()
+    return reader.problems
+
+
+@cache
+def get() -> Settings:
+    """
+    Return the settings. `ImproperlyConfigured`, naming each setting, if something is wrong.
+    """
+    reader = Reader(needed_sections())
+    read = reader.read()
+    if reader.problems:
+        raise ImproperlyConfigured(" ".join(problem.message for problem in reader.problems))
+    return read
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in (NAME, "SESSION_COOKIE_NAME", "SESSION_ENGINE", "SESSION_SERIALIZER"):
+        get.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_distsession.conf")
