@@ -146,7 +146,7 @@ def try_to_remove_branches(
     client: Client, storage_id: str, revs: list[str], deadline: Deadline
 ) -> None:
     """
-    See `remove_branches`. It may fail: what is left is merged and removed another time.
+    Remove branches, or leave them: what is left is merged and removed another time.
     """
     try:
         remove_branches(client, storage_id, revs, deadline)

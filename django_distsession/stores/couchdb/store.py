@@ -244,9 +244,6 @@ class CouchDBStore(GeneratorStore, DurableStore):
         return run(self._read_gen(storage_id, limit.within(self._client.timeout)))
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Return the one copy, with its document.
-        """
         place = self._client.place
         try:
             document = self._client.get(storage_id, conflicts=True)

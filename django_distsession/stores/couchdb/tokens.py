@@ -17,9 +17,6 @@ MAX_LENGTH = 255
 
 
 def join(winner: str, losers: Sequence[str] = ()) -> str:
-    """
-    Return a token.
-    """
     if not losers and " " not in winner and "%" not in winner:
         return winner
     token, *rest = [rev.replace("%", "%25").replace(" ", "%20") for rev in (winner, *losers)]

@@ -53,9 +53,6 @@ def leaves_of(doc_id: str, revs: Sequence[str], reply: Any) -> list[dict[str, An
 
 
 def stored_of(doc_id: str, reply: Any) -> Stored:
-    """
-    Return what a write made.
-    """
     answer = json.loads(reply.content)
     rev = answer["rev"]
     if not isinstance(rev, str) or answer.get("id", doc_id) != doc_id:
@@ -100,9 +97,6 @@ def documents_of(reply: Any) -> list[dict[str, Any]]:
 
 
 def object_of(reply: Any) -> dict[str, Any]:
-    """
-    Return a JSON object.
-    """
     body = json.loads(reply.content)
     if not isinstance(body, dict):
         raise TypeError("not a JSON object")
@@ -116,9 +110,6 @@ def nothing_of(reply: Any) -> None:
 
 
 def list_of(reply: Any) -> list[dict[str, Any]]:
-    """
-    Return a JSON array of objects.
-    """
     return _objects(json.loads(reply.content))
 
 

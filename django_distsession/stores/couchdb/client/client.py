@@ -134,9 +134,6 @@ class Client(ViewReader):
         )
 
     def delete(self, doc_id: str, rev: str) -> None:
-        """
-        Delete a document by its revision.
-        """
         self.request("DELETE", _escape(doc_id), nothing_of, query={"rev": rev}, may_conflict=True)
 
     def copy(self, doc_id: str, rev: str, to: str, over: str | None) -> None:
@@ -153,9 +150,6 @@ class Client(ViewReader):
         )
 
     def design_documents(self) -> list[dict[str, Any]]:
-        """
-        Return all design documents.
-        """
         return self.request("GET", "_all_docs", documents_of, query=DESIGN_DOCUMENTS)
 
     def active_tasks(self) -> list[dict[str, Any]]:
@@ -197,9 +191,6 @@ class Client(ViewReader):
         return True
 
     def security(self) -> dict[str, Any]:
-        """
-        Return who may use the database.
-        """
         return self.request("GET", "_security", object_of)
 
     def put_security(self, security: dict[str, Any]) -> None:

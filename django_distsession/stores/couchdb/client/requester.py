@@ -101,16 +101,10 @@ class Requester:
         return Deadline(self.timeout, self._clock.monotonic)
 
     def is_down(self) -> bool:
-        """
-        Whether all nodes are believed down.
-        """
         nodes = self.nodes
         return bool(nodes) and not any(node.health.breaker.allows() for node in nodes)
 
     def status(self) -> list[dict[str, Any]]:
-        """
-        Tell how each node is doing, as this process sees it.
-        """
         return [
             {"store": "couchdb", "server": node.name, **asdict(node.health.breaker.status())}
             for node in self.nodes

@@ -55,16 +55,10 @@ class Design:
 
     @property
     def doc_id(self) -> str:
-        """
-        The document's id.
-        """
         return f"_design/{self.name}"
 
     @property
     def digest(self) -> str:
-        """
-        What the content comes down to.
-        """
         return digest(self.content)
 
     @property

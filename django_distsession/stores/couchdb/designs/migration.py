@@ -75,9 +75,6 @@ class Migration:
         self._interval = interval
 
     def plan(self) -> Plan:
-        """
-        Return what there is to do.
-        """
         try:
             documents = self._client.design_documents()
         except DatabaseMissing:
@@ -86,7 +83,7 @@ class Migration:
 
     def run(self) -> None:
         """
-        Do it. `MigrationRefused`, with nothing changed, if something would be lost.
+        Migrate. `MigrationRefused`, with nothing changed, if something would be lost.
         """
         plan = self.plan()
         if plan.refused:

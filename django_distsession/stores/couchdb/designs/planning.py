@@ -66,9 +66,6 @@ class Entry:
 
     @property
     def version_found(self) -> Any:
-        """
-        The version in the database.
-        """
         return (self.found or {}).get(VERSION)
 
 
@@ -101,9 +98,6 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """
-        Whether there is nothing to do.
-        """
         return not (self.refused or self.changes or self.leftovers)
 
 

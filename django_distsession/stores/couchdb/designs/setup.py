@@ -105,9 +105,6 @@ class SetUp:
         return True
 
     def exists(self) -> bool:
-        """
-        Whether there is such a database.
-        """
         try:
             self.admin.info()
         except DatabaseMissing:

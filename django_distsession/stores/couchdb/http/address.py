@@ -36,9 +36,6 @@ class Address:
 
     @property
     def user(self) -> str | None:
-        """
-        The user's name, if there is one.
-        """
         return self.credentials.reveal()[0] if self.credentials else None
 
     @property

@@ -72,9 +72,6 @@ class Reply(NamedTuple):
 
     @property
     def text(self) -> str:
-        """
-        The body, as text.
-        """
         return self.content.decode(errors="replace")
 
     def raise_for_status(self) -> None:
@@ -85,9 +82,8 @@ class Reply(NamedTuple):
             # Without the URL, in which a session's id stands.
             request = httpx.Request("GET", "http://couchdb/")
             response = httpx.Response(self.status_code, request=request)
-            raise httpx.HTTPStatusError(
-                f"HTTP status {self.status_code}", request=request, response=response
-            )
+            said = f"HTTP status {self.status_code}"
+            raise httpx.HTTPStatusError(said, request=request, response=response)
 
 
 class Connection:
@@ -113,9 +109,6 @@ class Connection:
         self._deadline: Deadline
 
     def open(self, deadline: Deadline) -> None:
-        """
-        Connect.
-        """
         raw = dial(self._address.host, self._address.port, deadline)
         try:
             if self._tls is not None:
@@ -143,11 +136,14 @@ class Connection:
         raw = self._raw
         if raw is None:
             raise http.client.NotConnected
+        target = self._address.path + target
         if NOT_IN_TARGET.search(target):
             raise http.client.InvalidURL("a URL holds what no URL holds")
-        head = f"{method} {self._address.path}{target}{self._constant_headers}"
-        if headers:
-            head += _lines(headers)
+        head = f"{method} {target}{self._constant_headers}"
+        for name, value in (headers or {}).items():
+            if NOT_IN_HEADER.search(value):
+                raise ValueError("A header holds what no header holds.")
+            head += f"{name}: {value}\r\n"
         if body is not None or method in EXPECT_BODY:
             head += f"Content-Length: {len(body or b'')}\r\n"
         self._deadline = deadline
@@ -189,15 +185,12 @@ class Connection:
         elif LENGTH.fullmatch(length):
             body = self._exactly(int(length))
         else:
-            body, is_last = self._all(), True
+            body, is_last = self._until_closed(), True
         if is_last:
             self.close()
         return Reply(status, headers, body)
 
     def _head(self) -> list[str]:
-        """
-        Return the lines of the next head.
-        """
         received = self._received
         if not received and not self._has_more():
             raise http.client.RemoteDisconnected("the server closed the connection")
@@ -239,23 +232,24 @@ class Connection:
         del received[:size]
         return data
 
-    def _all(self) -> bytes:
-        """
-        Return what comes until the server closes the connection.
-        """
+    def _until_closed(self) -> bytes:
         while self._has_more():
             if len(self._received) > LARGEST_BODY:
                 raise AnswerTooLarge
         return bytes(self._received)
 
     def _chunks(self) -> bytes:
-        chunks, total = [], 0
-        while size := self._chunk_size():
+        chunks, total, size = [], 0, -1
+        while size:
+            given = self._line().partition(b";")[0].strip()
+            if not CHUNK_SIZE.fullmatch(given):
+                raise http.client.HTTPException("no size of a chunk")
+            size = int(given, 16)
             total += size
             if total > LARGEST_BODY:
                 raise AnswerTooLarge
             chunks.append(self._exactly(size))
-            if self._line():
+            if size and self._line():
                 raise http.client.HTTPException("a chunk that does not end where it should")
         # What may follow the last chunk has the form of headers.
         for number in range(MOST_HEADERS + 1):
@@ -263,12 +257,6 @@ class Connection:
             if not self._line():
                 break
         return b"".join(chunks)
-
-    def _chunk_size(self) -> int:
-        size = self._line().partition(b";")[0].strip()
-        if not CHUNK_SIZE.fullmatch(size):
-            raise http.client.HTTPException("no size of a chunk")
-        return int(size, 16)
 
     def _line(self) -> bytes:
         received = self._received
@@ -293,23 +281,15 @@ class Connection:
         if raw is None or self._received or raw.fileno() < 0:
             return False
         poll = select.poll()
-        poll.register(raw, select.POLLIN | select.POLLHUP | select.POLLERR)
+        # Errors and hang-ups are always told.
+        poll.register(raw, select.POLLIN)
         return not poll.poll(0)
 
     def close(self) -> None:
-        """
-        Close the connection.
-        """
         if self._raw is not None:
             self._raw.close()
             # Not before: whoever is interrupted here closes it another time.
             self._raw = None
-
-
-def _lines(headers: Mapping[str, str]) -> str:
-    if any(NOT_IN_HEADER.search(value) for value in headers.values()):
-        raise ValueError("A header holds what no header holds.")
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _check_head(size: int, lines: int) -> None:

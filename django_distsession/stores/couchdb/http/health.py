@@ -38,9 +38,6 @@ class Health:
         forking.register(self)
 
     def reset_after_fork(self) -> None:
-        """
-        Know nothing, and have no watcher.
-        """
         self.breaker = CircuitBreaker(
             self._probe,
             retry_after=self._retry_after,
@@ -50,9 +47,6 @@ class Health:
         )
 
     def succeeded(self) -> None:
-        """
-        Note an answer.
-        """
         if self.breaker.succeeded():
             self._tell_recovery()
 

@@ -65,9 +65,6 @@ class Node:
         forking.register(self)
 
     def reset_after_fork(self) -> None:
-        """
-        Forget all connections.
-        """
         # The sockets of the pool before close as it is forgotten.
         self._pool = Pool(self._connect, self._pool_size)
 

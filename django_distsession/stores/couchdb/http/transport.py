@@ -80,11 +80,7 @@ class HTTPSession:
                 reply = node.request(method, target, headers, body, deadline)
             except FAILURES as error:
                 failure = error
-                if not isinstance(error, TimeoutError) or (
-                    deadline.at - begun >= self._fair_share
-                    and not patient
-                    and not isinstance(error, Busy)
-                ):
+                if self._is_to_blame(error, 0.0 if patient else deadline.at - begun):
                     node.health.failed(error)
                 continue
             if reply.status_code not in NOT_FIT:
@@ -96,6 +92,14 @@ class HTTPSession:
         if unfit is not None:
             return unfit
         raise failure or AllNodesDown("no node is up")
+
+    def _is_to_blame(self, error: BaseException, given: float) -> bool:
+        """
+        Whether an error that came of so many seconds says something of a node.
+        """
+        if isinstance(error, Busy):
+            return False
+        return not isinstance(error, TimeoutError) or given >= self._fair_share
 
     def _turns(
         self, target: str, deadline: Deadline, patient: bool
@@ -119,9 +123,6 @@ class HTTPSession:
                 yield node, deadline
 
     def close(self) -> None:
-        """
-        Close all connections. The next request opens new ones.
-        """
         for node in self.nodes:
             node.close()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from django_distsession.backends.couchdb import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from testproject.servers import CouchDBServer
 from tests.stores.couchdb.conftest import contents, stored
-from tests.stores.couchdb.fake import FakeServer, raw, reply
+from tests.stores.couchdb.fake import FakeServer, Request, raw, reply
 
 Engine = type[SessionStore]
 
@@ -101,6 +102,57 @@ class TestKeepAlive:
         fake.default = raw(head + b"\r\n" + body, close=True)
         for _ in range(2):
             assert contents(faked, key) == {"a": 1}
+
+    @pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+    @pytest.mark.parametrize("length", ["told", "chunked"])
+    def test_an_answer_may_come_byte_by_byte(
+        self, faked: Engine, fake: FakeServer, length: str, end: bytes
+    ) -> None:
+        fake.script = [reply(201, {"rev": "1-abc"})]
+        key = stored(faked, a=1)
+        body = json.dumps({**fake.requests[0].body, "_rev": "1-abc"}).encode()
+        head = b"HTTP/1.1 200 OK" + end
+        if length == "told":
+            head += b"Content-Length: %d" % len(body) + end
+        else:
+            head += b"Transfer-Encoding: chunked" + end
+            parts = [b"%x;why" % len(body), body, b"0", b"Trailer: x", b"", b""]
+            body = end.join(parts)
+        answer = b"HTTP/1.1 100 Continue" + end * 2 + head + end + body
+
+        def in_bytes(connection: socket.socket, request: Request) -> bool:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in answer:
+                connection.sendall(bytes([byte]))
+            return True
+
+        fake.default = in_bytes
+        for _ in range(2):
+            assert contents(faked, key) == {"a": 1}
+        assert len({request.connection for request in fake.requests}) == 1
+
+    @pytest.mark.parametrize("more", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+    def test_what_comes_after_an_answer_answers_nothing(
+        self, faked: Engine, fake: FakeServer, more: bytes
+    ) -> None:
+        body = b'{"error":"not_found","reason":"missing"}'
+        head = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body)
+        fake.default = raw(head + body + more)
+        for _ in range(2):
+            assert load(faked) == {}
+        assert [request.connection for request in fake.requests] == [1, 2]
+
+    @pytest.mark.parametrize("rev", ["1-a\r\nX: y", "1-a\nX: y", "1-a\0"])
+    def test_a_revision_ends_no_header(self, faked: Engine, fake: FakeServer, rev: str) -> None:
+        client = faked.get_store()._client  # type: ignore[attr-defined]
+        with pytest.raises(StoreUnavailable):
+            client.get_unless("a", rev)
+        assert fake.requests == []
+
+    def test_what_is_no_http_is_not_waited_for(self, faked: Engine, fake: FakeServer) -> None:
+        fake.default = raw(b"220 mail.example ESMTP\r\n")
+        with pytest.raises(StoreUnavailable, match="BadStatusLine"):
+            load(faked)
 
     def test_a_head_without_end_is_no_answer(self, faked: Engine, fake: FakeServer) -> None:
         fake.default = raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n{}")

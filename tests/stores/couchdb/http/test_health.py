@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,21 @@ class TestWhatIsNoFailureOfAServer:
         with pytest.raises(StoreUnavailable, match="TimeoutError"):
             client.get("x", Deadline(0.01))
         assert breaker.is_up
+
+
+def test_a_server_has_one_health_whoever_asks(
+    faked: Engine, fake: FakeServer, configure: Callable[..., None]
+) -> None:
+    fake.default = reset
+    with FakeServer() as other:
+        admins = [url.replace("user:p%40ss", "boss:secret") for url in (fake.url, other.url)]
+        configure(COUCHDB={"ADMIN_URL": admins, "RETRY_AFTER": 60.0})
+        store: Any = faked.get_store()
+        with pytest.raises(StoreUnavailable):
+            faked(KEY).load()
+        assert [node.health.breaker.is_up for node in store._admin.nodes] == [False, True]
+        store._admin.nodes[0].health.succeeded()
+        assert not store.is_down()
 
 
 class TestTheWatcher:
