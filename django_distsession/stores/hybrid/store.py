@@ -31,6 +31,8 @@ from .write_behind import WriteBehind
 
 class HybridStore(GeneratorStore, DurableStore):
     """
+    Writes go to the durable store, then to the cache. Reads go to the cache first.
+
     revalidate_after: seconds. either: whether the cache takes writes while the durable store is
     away.
     timeout: seconds that one operation of the durable store may take. Nobody waits longer for a
@@ -115,9 +117,6 @@ class HybridStore(GeneratorStore, DurableStore):
         return (yield from self._reconciler.reconcile_gen(storage_id, known, deadline))
 
     def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
-        """
-        Write to the durable store, then to the cache.
-        """
         if self._write_behind.allowed:
             cached, _ = yield from self._look_gen(storage_id)
             # The durable store may not have been told of it yet.
@@ -135,9 +134,6 @@ class HybridStore(GeneratorStore, DurableStore):
         return (yield from write_through(storage_id, record, token, None, checkpoint))
 
     def replace_gen(self, storage_id: str, record: Record, token: Token) -> Operation[Token]:
-        """
-        Compare and swap in the durable store, then write to the cache.
-        """
         checkpoint = self._missed.checkpoint(storage_id)
         try:
             if token.durable is None:
@@ -152,9 +148,6 @@ class HybridStore(GeneratorStore, DurableStore):
         return (yield from write_through(storage_id, record, swapped, token.cache, checkpoint))
 
     def end_gen(self, storage_id: str, expires_at: int, token: Token = None) -> Operation[None]:
-        """
-        End the session in the durable store, then in the cache.
-        """
         tombstone = Record.tombstone(expires_at)
         checkpoint = self._missed.checkpoint(storage_id)
         try:
