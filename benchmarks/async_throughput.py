@@ -24,6 +24,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory
 from django.urls import path
 
+from django_distsession.stores.operations import Operation, Pause
 from testproject.servers import memcached_nodes
 
 REQUESTS = 200
@@ -58,14 +59,14 @@ def measure() -> float:
     session = sessions()
     session["a"] = 1
     session.save()
-    store = sessions.get_store()
-    get = store.get
+    operations = sessions.runtime.operations
+    get_gen = operations.get_gen
 
-    def slow(storage_id: str) -> Any:
-        time.sleep(ANSWER_TIME)
-        return get(storage_id)
+    def slow_gen(storage_id: str) -> Operation[Any]:
+        yield Pause(ANSWER_TIME)
+        return (yield from get_gen(storage_id))
 
-    store.get = slow
+    operations.get_gen = slow_gen
     handler = BaseHandler()
     handler.load_middleware(is_async=True)
     requests = AsyncRequestFactory()

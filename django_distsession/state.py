@@ -209,9 +209,21 @@ def merge_all(states: Sequence[State]) -> State:
     one began under its key.
     """
     begun_last = max(state.created_at for state in states)
-    return reduce(
-        merge,
-        [one for one in states if one.created_at == begun_last or one.expires_at > begun_last],
+    latest = [one for one in states if one.created_at == begun_last and one.expires_at > begun_last]
+    return reduce(merge, [one for one in states if not _had_expired(one, begun_last, latest)])
+
+
+def _had_expired(state: State, begun_last: int, latest: Sequence[State]) -> bool:
+    """
+    Whether a session was over when another one began, of which `latest` are live copies.
+    """
+    if state.expires_at > begun_last:
+        return False
+    # Begun in the same second, it may still be the same session, which was told to expire at once.
+    return state.created_at < begun_last or any(
+        other.saved.generation >= state.saved.generation
+        and not {*other.stamps.recent} & {*state.stamps.recent}
+        for other in latest
     )
 
 

@@ -16,6 +16,7 @@ from django.core.signals import setting_changed  # noqa: F401  (Django must be s
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stores.abilities import Closable
 from testproject.servers import CouchDBServer, MemcachedNode, couchdb_server, memcached_nodes
+from tests.sessions import Calls, Engine, interposed
 
 ENGINES = ("memcached", "couchdb", "hybrid")
 
@@ -96,3 +97,8 @@ def session_class(
     Each engine's SessionStore in turn, in use by the middleware too.
     """
     return engine_class(settings, request.param)
+
+
+@pytest.fixture
+def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    return Calls(interposed(session_class), monkeypatch)

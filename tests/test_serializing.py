@@ -18,7 +18,7 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.serializing import PortableJSONSerializer
 
 from .conftest import stored
-from .test_sessions import contents
+from .sessions import contents
 
 JSON = PortableJSONSerializer()
 

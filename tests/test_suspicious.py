@@ -16,7 +16,7 @@ from django_distsession.stores.memcached import wire
 from testproject.servers import CouchDBServer, MemcachedNode
 
 from .conftest import engine_class, stored
-from .test_sessions import SUSPICIOUS, contents
+from .sessions import SUSPICIOUS, contents
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from django_distsession import conf
 from django_distsession.backends import memcached
-from django_distsession.backends.records import Records
+from django_distsession.backends.runtime import Runtime
 from django_distsession.stores.memcached import MemcachedStore
 
 
@@ -23,8 +22,9 @@ class ReplicatedSession(memcached.SessionStore):
     quorum: ClassVar[int]
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> MemcachedStore:
-        given = settings.memcached
+    def make_store(cls, runtime: Runtime) -> MemcachedStore:
+        given = runtime.settings.memcached
         assert given is not None
         given = replace(given, replicas=cls.replicas, quorum=cls.quorum)
-        return super().make_store(replace(settings, memcached=given), records)
+        runtime.settings = replace(runtime.settings, memcached=given)
+        return super().make_store(runtime)

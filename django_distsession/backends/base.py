@@ -1,41 +1,38 @@
 """
-Django's session contract on any store: what is the same for all three engines.
+Django's session contract on any store: what is the same for all engines.
 
-How a session is read and written is in `loading` and `saving`. None of it knows where records live.
+What does I/O is a generator, in `loading`, `saving`, `creating` and `ending`: the blocking method
+runs it, and the async one hands it to `adrive`. None of it knows where records live.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
-from typing import Any
+import logging
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib.sessions.backends.base import (
-    VALID_KEY_CHARS,
-    CreateError,
-    UpdateError,
-)
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS, SessionBase
 from django.utils.crypto import get_random_string
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..exceptions import StoreUnavailable
-from ..stores.abilities import Collectable, UserIndex, UserSession, end_for_user
-from ..stores.garbage import GCOptions, GCResult
-from . import inspection
-from .expiry import EXPIRY_KEY
-from .outages import MeetsOutages
-from .saving import Saving
-from .threads import in_thread
-from .twins import AsyncTwins
+from ..stores.contract import Store
+from ..stores.operations import run
+from . import administration
+from .access_tracking import EVERYTHING, AccessedKeys
+from .creating import create_gen, cycle_key_gen
+from .ending import delete_gen
+from .expiry import LONGEST_AGE
+from .loading import Loaded, Seen, exists_gen, load_gen
+from .overriding import is_ours
+from .runtime import Runtime, RuntimeOfEngine
+from .saving import save_gen
+from .threads import adrive
 
-# A tombstone outlives its session by this, in seconds: a request under way may just have extended
-# the session on a server that is then cut off.
-TOMBSTONE_MARGIN = 3600
-
-# No key that `create` makes up was ever taken.
-MOST_KEYS = 8
+logger = logging.getLogger("django_distsession.sessions")
 
 
-class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
+class StoreBackedSession(SessionBase):
     """
     A session in a store. Engines say which store by `make_store`.
 
@@ -43,68 +40,60 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
     `StoreUnavailable` tells "cannot be reached" from "does not exist".
     """
 
+    # Which sections of DISTSESSION the engine cannot do without.
+    needed_settings: ClassVar[tuple[str, ...]] = ()
+    # By which the engine's sessions expire.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
+    # What all sessions of an engine share.
+    runtime = RuntimeOfEngine()
+
+    # Set by the middleware: the browser's version cookie.
+    version_cookie: str | None = None
+    # The storage id and the generation of what was written last.
+    written: tuple[str, int] | None = None
+
+    # Set by the middleware, or by a view: after an outage this is an empty session, not saved.
+    anonymous_when_unavailable = False
+    # Whether this object met an outage, and what the store said.
+    unavailable = False
+    outage = ""
+
+    # What a save compares the session dict with: what the store held, whether it was emptied
+    # since, and the keys of values that may have changed in place.
+    loaded: Loaded | None = None
+    was_cleared = False
+    accessed_keys: AccessedKeys
+
+    _tracks_access = True
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self.seen = Seen()
+        # What is not tracked in detail counts as access to everything.
+        self.accessed_keys = set() if self._tracks_access else EVERYTHING
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # What a method of somebody else's does with the values, nobody knows.
+        cls._tracks_access = is_ours(cls.load) and is_ours(cls.aload)
+
+    @classmethod
+    @abstractmethod
+    def make_store(cls, runtime: Runtime) -> Store:
+        """
+        Return the engine's store. Called once per process, and again when settings change.
+        """
+
+    # Django's contract.
+
     def load(self) -> dict[str, Any]:
         """
         Return the session's dict; empty, and without a key, if there is no such session.
         """
-        if self._drops_changes():
-            return {}
-        try:
-            loaded = self._read()
-        except StoreUnavailable as error:
-            self._go_on_without(error)
-            return {}
-        if loaded is None:
-            self._session_key = self._loaded = None
-            return {}
-        if not hasattr(self, "_session_cache"):
-            # Otherwise somebody calls this by hand: the session dict stays what it was, and so
-            # does what it is compared with.
-            self._loaded, self._was_cleared = loaded, False
-        # A copy: what the user does to it must not reach the state it is compared with.
-        return dict(loaded.state.values)
+        return run(load_gen(self))
 
-    def exists(self, session_key: str) -> bool:
-        """
-        Whether there is a live session with this key.
-        """
-        storage_id = self.storage_id(session_key) if session_key else None
-        if storage_id is None:
-            return False
-        found = self.get_store().get(storage_id)
-        return found is not None and found.record.is_live(time.time())
-
-    def _get_new_session_key(self) -> str:
-        # 165 bits: no need to ask whether it is taken; `create` notices if it is.
-        return get_random_string(32, VALID_KEY_CHARS)
-
-    async def _aget_new_session_key(self) -> str:
-        return self._get_new_session_key()
-
-    def create(self) -> None:
-        """
-        Store a new session under a new key.
-        """
-        before = self.session_key
-        for attempt in itertools.count(1):
-            self._session_key = self._get_new_session_key()
-            try:
-                self.save(must_create=True)
-            except CreateError:
-                if attempt < MOST_KEYS:
-                    continue
-                self._session_key = before
-                raise StoreUnavailable(
-                    f"Each of {MOST_KEYS} new session keys was taken, says the store."
-                ) from None
-            except BaseException:
-                # What was loaded belongs to the key that it was loaded by.
-                self._session_key = before
-                raise
-            if self._drops_changes():
-                self._session_key = before
-            self.modified = True
-            return
+    async def aload(self) -> dict[str, Any]:
+        return await adrive(load_gen(self), self.load)
 
     def save(self, must_create: bool = False) -> None:
         """
@@ -113,30 +102,29 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         `UpdateError` if the session is gone, `CreateError` if it exists and must not. Whatever
         goes wrong, the stored session is as before.
         """
-        session_key = self.session_key
-        if session_key is None:
-            self.create()
-            return
-        storage_id = self._shared.storage_id(session_key)
-        values = self._load_session(no_load=must_create)
-        # Loading may have found that there is no such session, or that nothing can be told of it.
-        if self._drops_changes():
-            return
-        if self.session_key is None:
-            self.create()
-            return
-        if storage_id is None:
-            raise CreateError if must_create else UpdateError
-        data = self._serialize(values)
-        try:
-            if must_create:
-                self._insert(storage_id, data)
-            else:
-                self._update(storage_id, data)
-        except StoreUnavailable as error:
-            self._go_on_without(error)
-            return
-        self._was_cleared = False
+        run(save_gen(self, must_create))
+
+    async def asave(self, must_create: bool = False) -> None:
+        await adrive(save_gen(self, must_create), self.save, must_create)
+
+    def create(self) -> None:
+        run(create_gen(self))
+
+    async def acreate(self) -> None:
+        await adrive(create_gen(self), self.create)
+
+    def _get_new_session_key(self) -> str:
+        # 165 bits: no need to ask whether it is taken; `create` notices if it is.
+        return get_random_string(32, VALID_KEY_CHARS)
+
+    async def _aget_new_session_key(self) -> str:
+        return self._get_new_session_key()
+
+    def exists(self, session_key: str) -> bool:
+        return run(exists_gen(self.runtime, session_key))
+
+    async def aexists(self, session_key: str) -> bool:
+        return await adrive(exists_gen(self.runtime, session_key), self.exists, session_key)
 
     def delete(self, session_key: str | None = None) -> None:
         """
@@ -145,108 +133,123 @@ class StoreBackedSession(Saving, MeetsOutages, AsyncTwins):
         In an outage this raises, whatever `ON_UNAVAILABLE` says: nobody must be told that they
         are logged out while they are not.
         """
-        if session_key is None:
-            if self.session_key is None:
-                return
-            session_key = self.session_key
-        storage_id = self.storage_id(session_key)
-        if storage_id is None:
-            return
-        store = self.get_store()
-        met = self._seen.get(storage_id)
-        if met is None:
-            found = store.get(storage_id)
-            if found is None or found.record.ended:
-                return
-            expiry, latest, token = None, found.record.retention_deadline, found.token
-        else:
-            expiry, latest, token = met.state.values.get(EXPIRY_KEY), met.latest, met.token
-        # Another request may just have extended it.
-        try:
-            extended = self._expires_at(expiry)
-        except (TypeError, ValueError):
-            # A date that cannot be compared, say since USE_TZ changed, must not keep anybody in.
-            extended = self._expires_at(None)
-        store.end(storage_id, max(latest, extended) + TOMBSTONE_MARGIN, token)
+        run(delete_gen(self, session_key))
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        await adrive(delete_gen(self, session_key), self.delete, session_key)
 
     def cycle_key(self) -> None:
-        """
-        Go on under a new key.
-        """
-        values, old_key = self._load_session(), self.session_key
-        self.create()
-        self._session_cache = values
-        if old_key and not self._drops_changes():
-            self.delete(old_key)
+        run(cycle_key_gen(self))
+
+    async def acycle_key(self) -> None:
+        await adrive(cycle_key_gen(self), self.cycle_key)
 
     def clear(self) -> None:
         """
         Empty the session. What others add without knowing of it is gone too.
         """
         super().clear()
-        self._was_cleared = True
+        self.was_cleared = True
 
-    # What only some stores can do.
+    # Expiry.
+
+    def expires_at(self, expiry: Any) -> int:
+        """
+        Return when a session that was given this expiry is over, in seconds since the epoch.
+        """
+        # Settings and `set_expiry` may give fractions, and centuries.
+        age = int(self.get_expiry_age(expiry=expiry))
+        return int(self.runtime.clock.now()) + max(-LONGEST_AGE, min(age, LONGEST_AGE))
+
+    # Outages.
+
+    def give_up(self) -> None:
+        """
+        Ask the store for nothing any more: what was not read is empty, what changes is dropped.
+        """
+        self.unavailable = self.anonymous_when_unavailable = True
+
+    def go_on_without(self, error: StoreUnavailable) -> None:
+        """
+        Note an outage, and raise it unless the request is to go on without its session.
+        """
+        self.unavailable = True
+        self.outage = str(error)
+        if not self.anonymous_when_unavailable:
+            raise error
+        logger.warning(
+            "The store is unavailable: a request goes on without its session, and what it changes "
+            "there is dropped. %s",
+            error,
+        )
+
+    # Access to values. Every other method of Django's goes through one of the first two.
+
+    def _get_session(self, no_load: bool = False) -> dict[Any, Any]:
+        self.accessed_keys = EVERYTHING
+        return self.load_session(no_load)
+
+    _session = property(_get_session)
+
+    async def _aget_session(self, no_load: bool = False) -> dict[Any, Any]:
+        self.accessed_keys = EVERYTHING
+        return await self.aload_session(no_load)
+
+    if TYPE_CHECKING:
+        # Django's stubs leave out what Django's own engines use.
+        _session_cache: dict[Any, Any]
+
+        def load_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+
+        async def aload_session(self, no_load: bool = False) -> dict[Any, Any]: ...
+    else:
+        # By these names of ours nothing counts as accessed.
+        load_session = SessionBase._get_session
+        aload_session = SessionBase._aget_session
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self.load_session()
+
+    def __getitem__(self, key: Any) -> Any:
+        self.accessed_keys.add(key)
+        return self.load_session()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.accessed_keys.add(key)
+        self.load_session()[key] = value
+        self.modified = True
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.accessed_keys.add(key)
+        return self.load_session().get(key, default)
+
+    async def aget(self, key: Any, default: Any = None) -> Any:
+        self.accessed_keys.add(key)
+        return (await self.aload_session()).get(key, default)
+
+    async def aset(self, key: Any, value: Any) -> None:
+        self.accessed_keys.add(key)
+        (await self.aload_session())[key] = value
+        self.modified = True
+
+    # For sites and operators.
 
     @classmethod
-    def clear_expired(cls, options: GCOptions | None = None) -> GCResult:  # type: ignore[override]
+    def storage_id(cls, session_key: str) -> str | None:
         """
-        Remove expired sessions for good, and tell how many: none of a store that forgets by itself.
+        Return what the store files a session under, or None for a key that no session can have.
         """
-        store = cls.get_store()
-        return store.clear_expired(options) if isinstance(store, Collectable) else GCResult()
+        return cls.runtime.storage_id(session_key)
 
-    @classmethod
-    def for_user(cls, user_id: Any) -> list[UserSession]:
-        """
-        Return the live sessions in which a user is logged in, the oldest first. Not for every
-        request: it reads an index, which may first have to catch up.
-        """
-        return cls._user_index().for_user(str(user_id))
-
-    @classmethod
-    def end_for_user(cls, user_id: Any, keep: str | None = None) -> int:
-        """
-        End all sessions of a user but the one with the session key `keep`: "log out my other
-        devices". Returns how many.
-        """
-        kept = cls.storage_id(keep) if keep else None
-        return end_for_user(cls._user_index(), str(user_id), keep=kept, margin=TOMBSTONE_MARGIN)
-
-    @classmethod
-    def _user_index(cls) -> UserIndex:
-        store = cls.get_store()
-        if not isinstance(store, UserIndex):
-            raise NotImplementedError(
-                f"{cls.__module__} keeps no index of users, so it cannot tell whose sessions it "
-                "has. The engines couchdb and hybrid do."
-            )
-        return store
-
-    # For people.
-
-    def inspect(self) -> dict[str, Any]:
-        """
-        Tell where this session lives: engine, storage id, version, and each server's copy.
-        """
-        return inspection.describe(self)
-
-    async def ainspect(self) -> dict[str, Any]:
-        """
-        See `inspect`.
-        """
-        return await in_thread(self.inspect)
-
-    @classmethod
-    async def afor_user(cls, user_id: Any) -> list[UserSession]:
-        """
-        See `for_user`.
-        """
-        return await in_thread(cls.for_user, user_id)
-
-    @classmethod
-    async def aend_for_user(cls, user_id: Any, keep: str | None = None) -> int:
-        """
-        See `end_for_user`.
-        """
-        return await in_thread(cls.end_for_user, user_id, keep)
+    get_store = classmethod(administration.get_store)
+    stale_loads = classmethod(administration.stale_loads)
+    status = classmethod(administration.status)
+    astatus = classmethod(administration.astatus)
+    clear_expired = classmethod(administration.clear_expired)  # type: ignore[assignment]
+    aclear_expired = classmethod(administration.aclear_expired)
+    for_user = classmethod(administration.for_user)
+    afor_user = classmethod(administration.afor_user)
+    end_for_user = classmethod(administration.end_for_user)
+    aend_for_user = classmethod(administration.aend_for_user)
+    inspect = administration.inspect
+    ainspect = administration.ainspect

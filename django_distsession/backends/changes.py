@@ -5,10 +5,12 @@ What a request changed in a session, so that it can be applied to whatever the s
 from __future__ import annotations
 
 import marshal
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..codecs import Codec
+from .access_tracking import EVERYTHING, AccessedKeys
+from .loading import Loaded
 
 ABSENT = object()
 # Cannot change in place, so comparing with the loaded value tells all.
@@ -24,9 +26,6 @@ class Change(NamedTuple):
     values: Mapping[Any, Any]
     removed: Collection[Any]
     cleared: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.values or self.removed or self.cleared)
 
     def apply(self, base: Mapping[Any, Any]) -> dict[Any, Any]:
         """
@@ -44,22 +43,27 @@ NO_CHANGE = Change({}, ())
 
 def find_change(
     codec: Codec,
-    before: Mapping[Any, Any],
-    data: bytes,
+    loaded: Loaded,
     values: Mapping[Any, Any],
-    lent: Container[Any],
+    data: bytes,
+    accessed: AccessedKeys,
 ) -> Change:
     """
-    Return what makes `values` of the values `before`.
+    Return what makes `values`, which `data` is serialised from, of what was loaded: `NO_CHANGE` if
+    they are the same.
 
-    data: what those were serialised to. lent: the keys of loaded objects that may have changed in
-    place since.
+    accessed: the keys of loaded objects that may have changed in place since.
     """
+    if data == loaded.data:
+        return NO_CHANGE
+    if not codec.is_tree:
+        accessed = EVERYTHING
+    before = loaded.state.values
     changed: dict[Any, Any] = {}
     containers: dict[Any, Any] = {}
     for key, value in values.items():
         known = before.get(key, ABSENT)
-        if value is known and (type(value) in ATOMS or key not in lent):
+        if value is known and (type(value) in ATOMS or key not in accessed):
             continue
         if known is ABSENT:
             changed[key] = value
@@ -69,8 +73,9 @@ def find_change(
         elif not _are_same_atom(value, known):
             changed[key] = value
     if containers:
-        changed |= _changed_containers(codec, codec.loads(data), containers)
-    return Change(changed, before.keys() - values.keys())
+        changed |= _changed_containers(codec, codec.loads(loaded.data), containers)
+    removed = before.keys() - values.keys()
+    return Change(changed, removed) if changed or removed else NO_CHANGE
 
 
 def _changed_containers(

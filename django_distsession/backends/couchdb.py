@@ -11,14 +11,14 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..secret import Secret
 from ..stores.couchdb import CouchDBStore
-from ..stores.couchdb.address import Address
 from ..stores.couchdb.client import Client
+from ..stores.couchdb.client.connect import connect
 from ..stores.couchdb.conditional import ConditionalReads
-from ..stores.couchdb.connect import connect
 from ..stores.couchdb.designs import bundled_designs, own_designs
-from ..stores.couchdb.setup import SetUp
+from ..stores.couchdb.designs.setup import SetUp
+from ..stores.couchdb.http.address import Address
 from .base import StoreBackedSession
-from .records import Records
+from .runtime import Runtime
 
 
 class CouchDBSession(StoreBackedSession):
@@ -35,30 +35,31 @@ class CouchDBSession(StoreBackedSession):
         return settings.database
 
     @classmethod
-    def make_couchdb_store(cls, settings: conf.Settings, records: Records) -> CouchDBStore:
+    def make_couchdb_store(cls, runtime: Runtime) -> CouchDBStore:
         """
         Return the store that `DISTSESSION["COUCHDB"]` describes.
         """
-        given = settings.couchdb
+        given = runtime.settings.couchdb
         if given is None:
             raise conf.missing("COUCHDB", "URL")
         database = cls.database_name(given)
 
         usual = cls._usual_client(given, database)
         conditional = (
-            ConditionalReads(given.cache_entries, given.cache_bytes)
+            ConditionalReads(given.cache_entries, given.cache_bytes, clock=runtime.clock)
             if given.conditional_reads
             else None
         )
         return CouchDBStore(
             usual,
             cls.make_set_up(given, database, usual),
-            merge=records.merge,
-            as_json=records.codec.is_json,
+            merge=runtime.records.merge,
+            as_json=runtime.records.codec.is_json,
             conditional=conditional,
-            hashed=settings.hash_keys,
+            hashed=runtime.settings.hash_keys,
             index_timeout=given.index_timeout,
             grace=given.expiry_grace,
+            clock=runtime.clock,
         )
 
     @classmethod
@@ -97,8 +98,10 @@ class CouchDBSession(StoreBackedSession):
             return Client(import_string(given.client)(), database)
         return cls._connect(given, given.urls, database)
 
-    @staticmethod
-    def _connect(given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str) -> Client:
+    @classmethod
+    def _connect(
+        cls, given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str
+    ) -> Client:
         server = connect(
             urls,
             timeout=given.timeout,
@@ -106,6 +109,7 @@ class CouchDBSession(StoreBackedSession):
             auth=given.auth,
             ca_file=given.ca_file,
             retry_after=given.retry_after,
+            clock=cls.clock,
         )
         return Client(server, database)
 
@@ -118,8 +122,5 @@ class SessionStore(CouchDBSession):
     needed_settings = ("COUCHDB",)
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> CouchDBStore:
-        """
-        Return the store of this engine.
-        """
-        return cls.make_couchdb_store(settings, records)
+    def make_store(cls, runtime: Runtime) -> CouchDBStore:
+        return cls.make_couchdb_store(runtime)

@@ -8,7 +8,7 @@ from .. import conf
 from ..stores.hybrid import HybridStore
 from .couchdb import CouchDBSession
 from .memcached import make_memcached_store
-from .records import Records
+from .runtime import Runtime
 
 
 class SessionStore(CouchDBSession):
@@ -19,19 +19,18 @@ class SessionStore(CouchDBSession):
     needed_settings = ("MEMCACHED", "COUCHDB")
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
-        """
-        Return the store of this engine.
-        """
+    def make_store(cls, runtime: Runtime) -> HybridStore:
+        settings = runtime.settings
         if settings.couchdb is None:
             raise conf.missing("COUCHDB", "URL")
         return HybridStore(
             # Of a session that it does not hold, CouchDB knows.
-            make_memcached_store(settings, records.merge, confirms_misses=False),
-            cls.make_couchdb_store(settings, records),
-            merge=records.merge,
+            make_memcached_store(runtime, confirms_misses=False),
+            cls.make_couchdb_store(runtime),
+            merge=runtime.records.merge,
             revalidate_after=settings.hybrid.revalidate_after,
             either=settings.hybrid.writes == "either",
             timeout=settings.couchdb.timeout,
             names=("memcached", "CouchDB"),
+            clock=runtime.clock,
         )

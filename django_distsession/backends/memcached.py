@@ -5,27 +5,24 @@
 from __future__ import annotations
 
 from .. import conf
-from ..stores.contract import Merge
 from ..stores.memcached import MemcachedStore
 from .base import StoreBackedSession
-from .records import Records
+from .runtime import Runtime
 
 
-def make_memcached_store(
-    settings: conf.Settings, merge: Merge, *, confirms_misses: bool = True
-) -> MemcachedStore:
+def make_memcached_store(runtime: Runtime, *, confirms_misses: bool = True) -> MemcachedStore:
     """
     Return the store that `DISTSESSION["MEMCACHED"]` describes.
 
     confirms_misses: see `MemcachedStore`.
     """
-    given = settings.memcached
+    given = runtime.settings.memcached
     if given is None:
         raise conf.missing("MEMCACHED", "SERVERS")
     return MemcachedStore(
         given.servers,
-        namespace=settings.namespace,
-        merge=merge,
+        namespace=runtime.settings.namespace,
+        merge=runtime.records.merge,
         replicas=given.replicas,
         quorum=given.quorum,
         timeout=given.timeout,
@@ -35,6 +32,7 @@ def make_memcached_store(
         credentials=given.credentials,
         tls_context=given.tls_context,
         confirms_misses=confirms_misses,
+        clock=runtime.clock,
     )
 
 
@@ -46,8 +44,5 @@ class SessionStore(StoreBackedSession):
     needed_settings = ("MEMCACHED",)
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> MemcachedStore:
-        """
-        Return the store of this engine.
-        """
-        return make_memcached_store(settings, records.merge)
+    def make_store(cls, runtime: Runtime) -> MemcachedStore:
+        return make_memcached_store(runtime)

@@ -5,10 +5,9 @@ a site's own tests.
 
 from __future__ import annotations
 
-from .. import conf
 from ..stores.memory import MemoryStore
 from .base import StoreBackedSession
-from .records import Records
+from .runtime import Runtime
 
 # One for the process: settings that change in the middle of a test must not log anybody out.
 STORE = MemoryStore()
@@ -21,8 +20,5 @@ class SessionStore(StoreBackedSession):
     """
 
     @classmethod
-    def make_store(cls, settings: conf.Settings, records: Records) -> MemoryStore:
-        """
-        Return the store of this process.
-        """
+    def make_store(cls, runtime: Runtime) -> MemoryStore:
         return STORE

@@ -14,9 +14,9 @@ save get on for a while goes ahead, whatever became of the others.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..stores import forking
 from ..stores.contract import Versioned
 
@@ -31,8 +31,8 @@ class _Queue:
 
     __slots__ = ("moved_at",)
 
-    def __init__(self) -> None:
-        self.moved_at = time.monotonic()
+    def __init__(self, now: float) -> None:
+        self.moved_at = now
 
 
 class Ticket:
@@ -42,13 +42,14 @@ class Ticket:
     stored: what the store holds by the save that is done; None if it failed.
     """
 
-    __slots__ = ("_before", "_is_done", "_queue", "storage_id", "stored")
+    __slots__ = ("_before", "_clock", "_is_done", "_queue", "storage_id", "stored")
 
-    def __init__(self, storage_id: str) -> None:
+    def __init__(self, storage_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.storage_id = storage_id
         self.stored: Versioned | None = None
+        self._clock = clock
         self._before: Ticket | None = None
-        self._queue = _Queue()
+        self._queue = _Queue(clock.monotonic())
         # Held until the save is done.
         self._is_done = threading.Lock()
         self._is_done.acquire()
@@ -72,14 +73,14 @@ class Ticket:
         self._before = None
         is_done = before is None
         while before is not None and not is_done:
-            patience = min(deadline, queue.moved_at + LONGEST_TURN) - time.monotonic()
+            patience = min(deadline, queue.moved_at + LONGEST_TURN) - self._clock.monotonic()
             if patience <= 0:
                 break
             is_done = before._is_done.acquire(timeout=patience)
             if is_done:
                 # Somebody else may stand behind the same one.
                 before.done()
-        queue.moved_at = time.monotonic()
+        queue.moved_at = self._clock.monotonic()
         return before.stored if before is not None else None
 
     def done(self) -> None:
@@ -90,9 +91,29 @@ class Ticket:
             self._is_done.release()
 
 
+class Turn:
+    """
+    A request to wait until it is a ticket's turn.
+    """
+
+    __slots__ = ("deadline", "ticket")
+
+    def __init__(self, ticket: Ticket, deadline: float) -> None:
+        self.ticket = ticket
+        self.deadline = deadline
+
+    def perform(self) -> Versioned | None:
+        """
+        Wait, blocking.
+        """
+        return self.ticket.wait(self.deadline)
+
+
 class SaveQueues:
     """
     The queues of one process's sessions. There is one only where saves met.
+
+    last: the last ticket of each, by storage id.
     """
 
     def __init__(self) -> None:
@@ -102,22 +123,19 @@ class SaveQueues:
         """
         Forget all queues: who waits in them may be in another process.
         """
-        self._last: dict[str, Ticket] = {}
-
-    def __contains__(self, storage_id: str) -> bool:
-        return storage_id in self._last
+        self.last: dict[str, Ticket] = {}
 
     def join(self, ticket: Ticket) -> None:
         """
         Put a ticket at the end of its session's queue.
         """
-        ticket.follow(self._last.get(ticket.storage_id))
-        self._last[ticket.storage_id] = ticket
+        ticket.follow(self.last.get(ticket.storage_id))
+        self.last[ticket.storage_id] = ticket
 
     def leave(self, ticket: Ticket) -> None:
         """
         Take a ticket out of its queue, whether or not it was in there, had its turn, or is out.
         """
         ticket.done()
-        if self._last.get(ticket.storage_id) is ticket:
-            self._last.pop(ticket.storage_id, None)
+        if self.last.get(ticket.storage_id) is ticket:
+            self.last.pop(ticket.storage_id, None)

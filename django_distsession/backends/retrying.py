@@ -47,7 +47,7 @@ class Retry:
         if self.rest.cleared:
             self._tried[CLEARING] = saved
 
-    def meet(self, current: Loaded, *, applied: bool = False) -> None:
+    def rebase(self, current: Loaded, *, applied: bool = False) -> None:
         """
         Go on from what the store holds by now. applied: see `Conflict`.
         """

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..engine import our_engine
 
 
 @register(Tags.security)
@@ -20,7 +21,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     """
     E001 to E006: settings that are unknown, wrong or impossible.
     """
-    if conf.engine_in_use() is None and not hasattr(settings, conf.NAME):
+    if our_engine() is None and not hasattr(settings, conf.NAME):
         return []
     return [Error(problem.message, id=f"distsession.{problem.code}") for problem in conf.problems()]
 
@@ -30,7 +31,7 @@ def check_codec(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     """
     E007: an unsigned codec with a serializer that can execute code, such as pickle.
     """
-    if conf.engine_in_use() is None or conf.problems():
+    if our_engine() is None or conf.problems():
         return []
     path = conf.get().codec
     pickles = "pickle" in settings.SESSION_SERIALIZER.lower()

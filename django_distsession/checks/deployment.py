@@ -15,6 +15,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..engine import needed_sections, our_engine
 
 OUR_FILTER = "django_distsession.debug.ExceptionReporterFilter"
 
@@ -24,9 +25,9 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     """
     W010, W011: connections without encryption or authentication to other hosts.
     """
-    if not conf.needed_sections() or conf.problems():
+    if not needed_sections() or conf.problems():
         return []
-    given, needed = conf.get(), conf.needed_sections()
+    given, needed = conf.get(), needed_sections()
     found: list[CheckMessage] = []
     if given.couchdb and "COUCHDB" in needed:
         found += _plain_http(given.couchdb)
@@ -47,7 +48,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 def _plain_http(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
     # Imports CouchDB's client.
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     for key, urls in (("URL", given.urls), ("ADMIN_URL", given.admin_urls)):
         addresses = [Address(url) for url in urls]
@@ -84,7 +85,7 @@ def check_memory(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     """
     W013: sessions in the memory of one process.
     """
-    engine = conf.engine_in_use()
+    engine = our_engine()
     if engine is None:
         return []
     # Imports the engines.
@@ -109,9 +110,9 @@ def check_error_reports(
     """
     W012: Django's reports of errors would show the password in a URL of CouchDB's.
     """
-    if "COUCHDB" not in conf.needed_sections() or conf.problems():
+    if "COUCHDB" not in needed_sections() or conf.problems():
         return []
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     given = conf.get().couchdb
     if given is None or not any(

@@ -6,14 +6,13 @@ in `servers`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
 from .. import conf
+from ..engine import current_engine, needed_sections
 
 COMMAND = "manage.py migratedesigndocs"
 
@@ -27,15 +26,15 @@ def check_design_documents(
     """
     W020 to W023: CouchDB's design documents differ from this release's, or cannot be read.
     """
-    if not databases or "COUCHDB" not in conf.needed_sections() or conf.problems():
+    if not databases or "COUCHDB" not in needed_sections() or conf.problems():
         return []
     # Imports CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError, StoreUnavailable
-    from ..stores.couchdb.migration import Migration
+    from ..stores.couchdb.designs.migration import Migration
 
     given = conf.get().couchdb
-    engine = import_module(settings.SESSION_ENGINE).SessionStore
+    engine = current_engine()
     if given is None or not issubclass(engine, CouchDBSession):
         return []
     set_up = engine.make_set_up(given, engine.database_name(given))

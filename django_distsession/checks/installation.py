@@ -17,6 +17,7 @@ from django.core.checks.security import sessions as djangos
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..engine import our_engine
 
 OUR_APP = "django_distsession"
 DJANGOS_APP = "django.contrib.sessions"
@@ -47,7 +48,7 @@ def check_installation(
     W001 to W005: engine, app and middleware without each other, in the wrong order, or twice.
     """
     ours, djangos = session_middleware()
-    if conf.engine_in_use() is None:
+    if our_engine() is None:
         return [*_unused(ours)]
     found: list[CheckMessage] = []
     installed = [app.partition(".apps.")[0] for app in settings.INSTALLED_APPS]

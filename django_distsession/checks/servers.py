@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
 from .. import conf
+from ..engine import current_engine, needed_sections
 
 OLDEST_MEMCACHED = (1, 6, 18)
 
@@ -28,7 +27,7 @@ def check_servers(
     """
     W024: a server does not answer, or refuses access. W025: memcached is too old.
     """
-    needed = conf.needed_sections() if databases else ()
+    needed = needed_sections() if databases else ()
     if not needed or conf.problems():
         return []
     given = conf.get()
@@ -79,7 +78,7 @@ def _couchdb(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
     from ..exceptions import StoreError
     from ..stores.couchdb.client import DatabaseMissing
 
-    engine = import_module(settings.SESSION_ENGINE).SessionStore
+    engine = current_engine()
     if not issubclass(engine, CouchDBSession):
         return
     told = set()

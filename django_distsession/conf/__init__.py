@@ -8,13 +8,12 @@ not fail later.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from ..engine import needed_sections
 from .options import SCHEMA, CouchDBSettings, HybridSettings, MemcachedSettings, Settings
 from .problems import (
     BAD_DATABASE,
@@ -42,33 +41,11 @@ __all__ = [
     "MemcachedSettings",
     "Problem",
     "Settings",
-    "engine_in_use",
     "full_name",
     "get",
     "missing",
-    "needed_sections",
     "problems",
 ]
-
-
-def engine_in_use() -> Any:
-    """
-    Return the `SessionStore` of `SESSION_ENGINE`; None if it was not made with this package.
-    """
-    try:
-        engine = import_module(settings.SESSION_ENGINE)
-    except ImportError:
-        # Django reports it when the engine is used.
-        return None
-    session_store = getattr(engine, "SessionStore", None)
-    return session_store if hasattr(session_store, "needed_settings") else None
-
-
-def needed_sections() -> tuple[str, ...]:
-    """
-    Return the sections that the engine in use needs; none for an engine that is not ours.
-    """
-    return getattr(engine_in_use(), "needed_settings", ())
 
 
 def missing(section: str, key: str) -> ImproperlyConfigured:

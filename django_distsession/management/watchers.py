@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..stores.couchdb.migration import Watcher
+from ..stores.couchdb.designs.migration import Watcher
+from .progress import bar_maker
 
 Write = Callable[[str], Any]
 
@@ -69,7 +70,7 @@ def watching(write: Write, *, terminal: bool) -> Iterator[Watcher]:
     """
     Yield a watcher for the output: with bars on a terminal, if the extra `progress` is installed.
     """
-    make_bar = _tqdm() if terminal else None
+    make_bar = bar_maker() if terminal else None
     if make_bar is None:
         yield LineWatcher(write)
         return
@@ -78,11 +79,3 @@ def watching(write: Write, *, terminal: bool) -> Iterator[Watcher]:
         yield watcher
     finally:
         watcher.close()
-
-
-def _tqdm() -> Callable[..., Any] | None:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm

@@ -5,7 +5,6 @@ Pausing before a compare-and-swap is tried again, so that those who fight for on
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
 # Seconds.
@@ -13,16 +12,17 @@ FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.1
 
 
-def pause(
+def delay(
     attempt: int,
     *,
+    first: float = FIRST_PAUSE,
     longest: float = LONGEST_PAUSE,
     uniform: Callable[[float, float], float] = random.uniform,
-    sleep: Callable[[float], object] = time.sleep,
-) -> None:
+) -> float:
     """
-    Sleep for a random time, up to `longest` seconds after many attempts.
+    Return a random time to pause for: up to `first` seconds at attempt 0, up to `longest` after
+    many.
 
     "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
     """
-    sleep(uniform(0.0, min(FIRST_PAUSE * 2 ** min(attempt, 10), longest)))
+    return uniform(0.0, min(first * 2 ** min(attempt, 10), longest))

@@ -6,30 +6,35 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
-from .abilities import Closable, Inspectable, Refreshable
-from .contract import Store, Token
+from .abilities import Closable, Inspectable
+from .contract import Token
+from .operations import GeneratorStore, Operation, run
 from .record import Record
 
 
-@runtime_checkable
-class CacheStore(Store, Refreshable, Inspectable, Closable, Protocol):
+class CacheStore(GeneratorStore, Inspectable, Closable):
     """
     A store that may stand in front of a durable one: it keeps `source_rev` and what follows it.
     """
 
     @abstractmethod
-    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+    def put_tombstone_gen(self, storage_id: str, tombstone: Record) -> Operation[None]:
         """
         Put this tombstone, with what it says of the durable store, over whatever is stored.
         """
 
     @abstractmethod
-    def invalidate(self, storage_id: str, token: Token) -> None:
+    def invalidate_gen(self, storage_id: str, token: Token) -> Operation[None]:
         """
         Forget the record that came with `token` without a trace. `Conflict` if it moved on.
         """
+
+    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+        run(self.put_tombstone_gen(storage_id, tombstone))
+
+    def invalidate(self, storage_id: str, token: Token) -> None:
+        run(self.invalidate_gen(storage_id, token))
 
     def reachable_since(self, storage_id: str) -> float:
         """

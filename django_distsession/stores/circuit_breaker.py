@@ -17,12 +17,12 @@ import atexit
 import logging
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet, ref
 
+from ..clock import SYSTEM_CLOCK, Clock
 from .deadline import Deadline
 from .sleeper import Sleeper
 
@@ -70,7 +70,6 @@ class CircuitBreaker:
     retry_after: seconds from one probe to the next.
     time_out: how many seconds a server is given to answer a request; a probe is given no less.
     recovered: called by the watcher once the server answers again.
-    clock: monotonic, in seconds. wall_clock: in seconds since the epoch.
     jitter: multiplies a pause.
     """
 
@@ -81,8 +80,7 @@ class CircuitBreaker:
         retry_after: float,
         time_out: float,
         recovered: Callable[[], object] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
         jitter: Callable[[], float] = lambda: random.uniform(0.75, 1.25),  # noqa: S311
     ) -> None:
         self._probe = probe
@@ -90,7 +88,6 @@ class CircuitBreaker:
         self._time_out = time_out
         self._recovered = recovered
         self._clock = clock
-        self._wall_clock = wall_clock
         self._jitter = jitter
         # Whether the last exchange went well.
         self.is_up = True
@@ -100,7 +97,7 @@ class CircuitBreaker:
         self.is_refusing = False
         # Since when it has answered, in seconds since the epoch; 0.0 if it was never down.
         self.up_since = 0.0
-        self._since = wall_clock()
+        self._since = clock.now()
         self._last_error: str | None = None
         self._watch: _Watch | None = None
         self._probed_at = 0.0
@@ -123,7 +120,7 @@ class CircuitBreaker:
         """
         if self.is_up:
             return False
-        self.up_since = self._since = self._wall_clock()
+        self.up_since = self._since = self._clock.now()
         self.is_hung = self.is_refusing = False
         self.is_up = True
         self._wake_sleepers()
@@ -136,7 +133,7 @@ class CircuitBreaker:
         was_up, self.is_up = self.is_up, False
         self._learn_from(error)
         if was_up:
-            self._since = self._wall_clock()
+            self._since = self._clock.now()
             self._is_probed = False
         self._ensure_watched()
         return was_up
@@ -163,13 +160,15 @@ class CircuitBreaker:
         """
         if self._is_probed:
             deadline = deadline.within(MOMENT)
-            if self._clock() - self._probed_at > max(MOMENT, self._retry_after / MOST_PROBES):
+            if self._clock.monotonic() - self._probed_at > max(
+                MOMENT, self._retry_after / MOST_PROBES
+            ):
                 # The watcher finds itself replaced when its probe is over.
                 self._watch = None
         outcomes = self._outcomes
         while not self.is_up and outcomes == self._outcomes:
             self._ensure_watched()
-            left = min(self._probed_at + self._time_out - self._clock(), deadline.left)
+            left = min(self._probed_at + self._time_out - self._clock.monotonic(), deadline.left)
             if left <= 0:
                 break
             sleeper = Sleeper()
@@ -200,15 +199,15 @@ class CircuitBreaker:
         if watch is None or watch.is_over:
             return False
         longest_round = 1.25 * self._retry_after + self._time_out
-        return self._clock() - watch.heard_of < LOST_AFTER * longest_round
+        return self._clock.monotonic() - watch.heard_of < LOST_AFTER * longest_round
 
     def _ensure_watched(self) -> None:
         if self._is_watched():
             return
-        watch = _Watch(self._clock())
+        watch = _Watch(self._clock.monotonic())
         # Where two threads get here, the watcher of the first one finds itself replaced.
         self._watch = watch
-        self._probed_at = self._clock()
+        self._probed_at = self._clock.monotonic()
         _watched.add(self)
         try:
             threading.Thread(
@@ -226,7 +225,7 @@ class CircuitBreaker:
             return None
         if not self.is_up:
             pause = self._retry_after * self._jitter()
-            watch.heard_of = self._probed_at = begun = self._clock()
+            watch.heard_of = self._probed_at = begun = self._clock.monotonic()
             try:
                 self._probe(max(pause, self._time_out))
             except Exception as error:
@@ -236,7 +235,7 @@ class CircuitBreaker:
                 self._outcomes += 1
                 self._is_probed = True
                 self._wake_sleepers()
-                return max(pause - (self._clock() - begun), 0.0)
+                return max(pause - (self._clock.monotonic() - begun), 0.0)
             if self.succeeded():
                 self._tell_recovered()
         watch.is_over = True

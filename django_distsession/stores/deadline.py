@@ -17,10 +17,10 @@ class Deadline:
     A moment, `seconds` from now.
     """
 
-    __slots__ = ("_clock", "at")
+    __slots__ = ("at", "clock")
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         # By that clock.
         self.at = clock() + seconds
 
@@ -29,13 +29,13 @@ class Deadline:
         """
         The seconds that are left; negative once it is over.
         """
-        return self.at - self._clock()
+        return self.at - self.clock()
 
     def require(self) -> float:
         """
         Return the seconds that are left. `TimeoutError` if there are none.
         """
-        left = self.at - self._clock()
+        left = self.at - self.clock()
         if left <= 0:
             raise TimeoutError("timed out")
         return left
@@ -45,10 +45,10 @@ class Deadline:
         Return the deadline of a part that may take so many seconds, and no longer than the whole.
         """
         left = self.left
-        return self if left <= seconds else Deadline(seconds, self._clock)
+        return self if left <= seconds else Deadline(seconds, self.clock)
 
     def share(self, parts: int) -> Deadline:
         """
         Return the deadline of the first of so many parts that come one after the other.
         """
-        return self if parts <= 1 else Deadline(max(self.left, 0.0) / parts, self._clock)
+        return self if parts <= 1 else Deadline(max(self.left, 0.0) / parts, self.clock)

@@ -1,15 +1,17 @@
 """
 Records in this process's memory: a whole store, the shortest there is. For tests, and to copy.
+
+It has plain methods, not generators: that is all a store needs. Event loops run them on threads. A
+store that does I/O of its own that a loop could do without them is a `GeneratorStore` instead.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..clock import SYSTEM_CLOCK, Clock
 from . import forking
 from .abilities import Copy, UserSession
 from .contract import Conflict, Store, Token, Versioned
@@ -29,10 +31,10 @@ class Entry(NamedTuple):
 
 class MemoryStore(Store):
     """
-    clock: tells the time, in seconds since the epoch.
+    A dictionary, and a lock around what has to be one step.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         # Never used twice: a token that was good once must not fit a later record.
@@ -49,27 +51,16 @@ class MemoryStore(Store):
     # The contract.
 
     def get(self, storage_id: str) -> Versioned | None:
-        """
-        Return what is stored.
-        """
         return self._found(storage_id)
 
     def add(self, storage_id: str, record: Record) -> Token:
-        """
-        Store a record where there is none.
-        """
         return self._swap(storage_id, record, None)
 
     def replace(self, storage_id: str, record: Record, token: Token) -> Token:
-        """
-        Store a record in place of another.
-        """
         return self._swap(storage_id, record, token)
 
     def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        """
-        Store a tombstone over whatever there is, however often that changes.
-        """
+        # However often it changes: nobody comes in between.
         with self._lock:
             found = self._found(storage_id)
             if found is None:
@@ -93,7 +84,7 @@ class MemoryStore(Store):
             return self._put(storage_id, record)
 
     def _put(self, storage_id: str, record: Record) -> Token:
-        entry = Entry(record, next(self._tokens), int(self._clock()))
+        entry = Entry(record, next(self._tokens), int(self._clock.now()))
         self._entries[storage_id] = entry
         return entry.token
 
@@ -104,10 +95,7 @@ class MemoryStore(Store):
     # What it can do besides.
 
     def clear_expired(self, options: GCOptions | None = None) -> GCResult:
-        """
-        Remove what nobody needs any more.
-        """
-        options, now = options or GCOptions(), self._clock()
+        options, now = options or GCOptions(), self._clock.now()
         with self._lock:
             garbage = [
                 key
@@ -125,10 +113,7 @@ class MemoryStore(Store):
         return cleared
 
     def for_user(self, user: str) -> list[UserSession]:
-        """
-        Look at every session.
-        """
-        now = self._clock()
+        now = self._clock.now()
         with self._lock:
             entries = list(self._entries.items())
         sessions = [
@@ -139,9 +124,6 @@ class MemoryStore(Store):
         return sorted(sessions, key=lambda session: session.created_at)
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Return the one copy that there is.
-        """
         found = self._found(storage_id)
         if found is None:
             return [Copy("memory", "this process", "absent")]

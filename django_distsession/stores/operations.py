@@ -53,6 +53,10 @@ def run(operation: Operation[T]) -> T:
     except StopIteration as done:
         returned: T = done.value
         return returned
+    finally:
+        # Whatever interrupts between two steps ends the operation too, and at once: the traceback
+        # may keep this frame alive for long.
+        operation.close()
 
 
 class Call:

@@ -118,21 +118,16 @@ class Pool(Generic[C]):
             raise
         return connection
 
-    def take(self) -> C | None:
+    def pop(self) -> C | None:
         """
-        Return a connection that lies idle, if there is one.
+        Return a connection that lies idle, if there is one. It may have to be discarded, since its
+        server closed it.
         """
-        while self._idle:
-            try:
-                # The youngest first: under little load the server may have closed the others.
-                idle = self._idle.pop()
-            except IndexError:
-                # Another thread was faster.
-                break
-            if idle.is_fresh:
-                return idle
-            self.discard(idle)
-        return None
+        try:
+            # The youngest first: under little load the server may have closed the others.
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def release(self, connection: C) -> None:
         """
@@ -161,17 +156,14 @@ class Pool(Generic[C]):
         """
         Close the connections that nobody uses.
         """
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return
+        while connection := self.pop():
             self.discard(connection)
 
     def _take_or_make(self) -> C | None:
-        idle = self.take()
-        if idle is not None:
-            return idle
+        while idle := self.pop():
+            if idle.is_fresh:
+                return idle
+            self.discard(idle)
         try:
             slot = self._free.pop()
         except IndexError:

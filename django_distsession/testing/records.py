@@ -6,10 +6,10 @@ stored can get lost unnoticed.
 from __future__ import annotations
 
 import hashlib
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..stamps import Stamp
 from ..state import new_tag
 from ..stores.record import Record
@@ -18,14 +18,18 @@ HOUR = 3600
 
 
 def make_record(
-    *words: str, generation: int = 1, expires_in: int = HOUR, user: str | None = None
+    *words: str,
+    generation: int = 1,
+    expires_in: int = HOUR,
+    user: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Record:
     """
     Return a record that no other call returns.
 
     generation: as of its version. expires_in: seconds from now; it expired where negative.
     """
-    now = int(time.time())
+    now = int(clock.now())
     payload = "\n".join(sorted(words)).encode()
     version = Stamp(generation, new_tag())
     return Record(version, now + expires_in, min(now, now + expires_in), payload, user)
@@ -33,9 +37,11 @@ def make_record(
 
 def with_word(record: Record, word: str) -> Record:
     """
-    Return the next record of the session, with one word more.
+    Return the next record of the session, with one word more, and nobody logged in any more.
     """
-    return make_record(*entries(record), word, generation=record.version.generation + 1)
+    payload = "\n".join(sorted(entries(record) | {word})).encode()
+    version = Stamp(record.version.generation + 1, new_tag())
+    return record._replace(version=version, payload=payload, user=None)
 
 
 def entries(record: Record) -> set[str]:

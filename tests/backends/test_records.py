@@ -20,7 +20,7 @@ from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
 from ..conftest import engine_class, stored
-from ..test_sessions import contents
+from ..sessions import contents
 
 STORAGE_ID = "a" * 64
 OLD, NEW = "old" * 20, "new" * 20

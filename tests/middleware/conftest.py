@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client
 
 from django_distsession.exceptions import StoreUnavailable
 
-from ..test_sessions import Calls, Engine
+from ..sessions import Engine, interposed
 
 OURS = "django_distsession.middleware.SessionMiddleware"
 OTHERS = "tests.middleware.others."
@@ -61,7 +61,7 @@ class Outage:
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise StoreUnavailable("The store is down.")
 
-        store = self._session_class.get_store()
+        store = interposed(self._session_class)
         for name in names or STORE_METHODS:
             # Not every store can be asked to refresh.
             if hasattr(store, name):
@@ -98,11 +98,6 @@ def browser(request: pytest.FixtureRequest, settings: Any, session_class: Engine
     settings.MIDDLEWARE = [OURS]
     settings.DEBUG = False
     return Browser(request.param)
-
-
-@pytest.fixture
-def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
 
 
 @pytest.fixture

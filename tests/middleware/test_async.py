@@ -14,13 +14,12 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory
 
-from django_distsession.backends.base import StoreBackedSession
 from django_distsession.backends.threads import MAX_THREADS
 from django_distsession.middleware import SessionMiddleware
 from testproject.servers import MemcachedNode, memcached_nodes
 
 from ..conftest import engine_class, stored
-from ..test_sessions import Engine, contents
+from ..sessions import Engine, contents, interposed
 
 View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
@@ -54,22 +53,23 @@ def test_sessions_are_loaded_and_saved_on_threads_of_our_own(
     session_class: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = stored(session_class, a=1)
+    store = interposed(session_class)
     names: dict[str, str] = {}
 
     def watch(name: str) -> None:
-        method = getattr(StoreBackedSession, name)
+        method = getattr(store, name)
 
-        def watched(self: StoreBackedSession, *args: Any) -> Any:
+        def watched(*args: Any) -> Any:
             names[name] = threading.current_thread().name
-            return method(self, *args)
+            return method(*args)
 
-        monkeypatch.setattr(StoreBackedSession, name, watched)
+        monkeypatch.setattr(store, name, watched)
 
-    watch("load")
-    watch("save")
+    watch("get")
+    watch("replace")
     response = async_to_sync(SessionMiddleware(write))(request_with(key))  # type: ignore
     assert response.cookies["sessionid"].value == key
-    assert set(names) == {"load", "save"}
+    assert set(names) == {"get", "replace"}
     assert all(name.startswith("distsession") for name in names.values())
     assert contents(session_class, key) == {"a": 1, "b": 1}
 
@@ -78,7 +78,7 @@ def test_a_thousand_requests_on_a_slow_store_do_not_queue_behind_one_thread(
     session_class: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = stored(session_class, a=1)
-    store = session_class.get_store()
+    store = interposed(session_class)
     found = store.get(session_class.storage_id(key) or "")
     # Nobody gets on before this many wait at the same time: one thread would wait for ever.
     together = threading.Barrier(MAX_THREADS)
@@ -122,7 +122,7 @@ class TestCancelled:
         view: View,
     ) -> None:
         keys = [stored(session_class, a=number) for number in range(4)]
-        store: Any = session_class.get_store()
+        store = interposed(session_class)
         asked, answered = threading.Semaphore(0), threading.Semaphore(0)
         get = store.get
 
@@ -156,7 +156,8 @@ class TestCancelled:
                 assert response.content == str(number).encode()
 
         async_to_sync(scenario)()
-        pool = store.nodes[0]._pool
+        memcached: Any = session_class.get_store()
+        pool = memcached.nodes[0].pool
         assert not pool.busy
         assert len(pool._idle) <= 2
         assert all(connection.is_fresh for connection in pool._idle)

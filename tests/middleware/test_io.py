@@ -5,15 +5,14 @@ No work for nothing: the calls that reach the store for each kind of request.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from django_distsession.backends import expiry
-
 from ..conftest import close_connections
-from ..test_sessions import Calls, Engine
+from ..sessions import Calls, Engine, interposed, set_clock
 from .conftest import Browser
 
 READ, CHANGE, NEW, END = ["get"], ["get", "replace"], ["add"], ["end"]
@@ -117,12 +116,12 @@ def test_saving_on_every_request_extends_the_session_once_per_interval(
 ) -> None:
     configure(TOUCH_INTERVAL=60)
     settings.SESSION_SAVE_EVERY_REQUEST = True
-    calls = Calls(session_class.get_store(), monkeypatch)
+    calls = Calls(interposed(session_class), monkeypatch)
     browser.get("/fill/")
     assert calls == NEW
-    now = expiry.now()
+    now = time.time()
     for later, expected in [(30, READ), (55, READ), (61, CHANGE), (91, READ), (125, CHANGE)]:
-        monkeypatch.setattr(expiry, "now", lambda moment=now + later: moment)
+        set_clock(session_class, now + later)
         response = browser.get(path)
         assert (later, calls.names) == (later, expected)
         calls.names.clear()

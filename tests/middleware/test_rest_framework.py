@@ -17,7 +17,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ..test_sessions import Calls
+from ..sessions import Calls
 from . import views
 from .conftest import Browser, Outage
 

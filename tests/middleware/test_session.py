@@ -13,7 +13,7 @@ from django.test import Client, RequestFactory
 
 from django_distsession.middleware import SessionMiddleware
 
-from ..test_sessions import Calls, Engine, contents
+from ..sessions import Calls, Engine, contents
 from .conftest import Browser
 
 

@@ -13,7 +13,7 @@ import pytest
 from django_distsession.exceptions import StoreUnavailable
 
 from ..conftest import ENGINES, engine_class
-from ..test_sessions import Engine, contents
+from ..sessions import Engine, contents
 from .conftest import Browser, Outage, assert_is_outage, said
 
 # Most of this happens above the store, for which one engine is as good as another.

@@ -14,9 +14,10 @@ from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stores.contract import Versioned
 from django_distsession.stores.hybrid import HybridStore
 from testproject.servers import MemcachedNode, memcached_nodes
+from tests.stores.hybrid.fakes import call
 
 from ..conftest import engine_class
-from ..test_sessions import Calls, Engine
+from ..sessions import Calls, Engine, interposed
 from .conftest import Browser
 
 SESSION, VERSION = "sessionid", "sessionid_version"
@@ -29,7 +30,7 @@ def _on(configure: Any, session_class: Engine) -> None:
 
 @pytest.fixture
 def calls(_on: None, session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(session_class.get_store(), monkeypatch)
+    return Calls(interposed(session_class), monkeypatch)
 
 
 def generation(browser: Browser, session_class: Engine) -> int:
@@ -108,7 +109,7 @@ def go_back(session_class: Engine, key: str) -> Callable[[], None]:
     """
     Return a function after which the store's `get` shows the session as it is now.
     """
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     storage_id = session_class.storage_id(key)
     assert storage_id
     found = store.get(storage_id)
@@ -123,7 +124,7 @@ def test_a_load_whose_copy_is_too_old_looks_further(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     newest = store.get
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
@@ -147,7 +148,7 @@ def test_an_older_copy_is_used_counted_and_logged_if_no_store_has_a_newer_one(
     browser: Browser, session_class: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.get("/fill/")
-    store: Any = session_class.get_store()
+    store: Any = interposed(session_class)
     back = go_back(session_class, browser.cookies[SESSION].value)
     browser.get("/write/")
     back()
@@ -283,7 +284,7 @@ class TestHybrid:
         stale.get("/read/")
         store: Any = session_class.get_store()
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_durable", None)
+            patch.setattr(store, "_durable_gens", None)
             assert session_class(stale.cookies[SESSION].value)["b"] == 1
 
     def test_an_older_copy_is_not_served_while_couchdb_is_away(
@@ -295,7 +296,7 @@ class TestHybrid:
             raise StoreUnavailable("CouchDB is down.")
 
         store: Any = session_class.get_store()
-        monkeypatch.setattr(store._durable, "get", fail)
+        monkeypatch.setattr(store._durable_gens, "get_gen", fail)
         assert stale.get("/read/").status_code == 503
 
     def test_a_cache_that_is_ahead_of_couchdb_is_believed(
@@ -307,7 +308,7 @@ class TestHybrid:
         cached, durable = store._cache.get(storage_id), store._durable.get(storage_id)
         older = Versioned(cached.record, durable.token)
         newer = Versioned(durable.record, cached.token)
-        monkeypatch.setattr(store._durable, "get", lambda storage_id: older)
-        monkeypatch.setattr(store._cache, "refresh", lambda *args: newer)
+        monkeypatch.setattr(store._durable_gens, "get_gen", lambda *args: call(lambda: older))
+        monkeypatch.setattr(store._cache, "refresh_gen", lambda *args: call(lambda: newer))
         assert stale.get("/read/").content == b"1"
         assert session_class.stale_loads() == 0

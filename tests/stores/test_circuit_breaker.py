@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from django_distsession.clock import Clock
 from django_distsession.stores.circuit_breaker import CircuitBreaker
 from django_distsession.stores.deadline import Deadline
 
@@ -133,6 +134,22 @@ def test_the_watcher_tries_until_the_server_answers(
     assert not breaker.succeeded()
 
 
+def test_it_tells_by_the_time_of_day_since_when_that_is_so(server: Server) -> None:
+    now = [1000.0]
+    breaker = CircuitBreaker(
+        server.probe, retry_after=NEVER, time_out=0.0, clock=Clock(now=lambda: now[0])
+    )
+    assert (breaker.status().since, breaker.up_since) == (1000.0, 0.0)
+    now[0] = 2000.0
+    breaker.failed(ERROR)
+    assert breaker.status().since == 2000.0
+    now[0] = 3000.0
+    breaker.succeeded()
+    assert breaker.status().since == breaker.up_since == 3000.0
+    server.answers.put(None)
+    until(lambda: not watchers())
+
+
 def test_a_probe_waits_as_long_as_the_pause_to_the_next_one(
     make: Callable[..., CircuitBreaker], server: Server
 ) -> None:
@@ -242,7 +259,11 @@ def test_he_waits_a_moment_only_once_it_has_hung_for_a_whole_time_out(
 def test_he_has_it_probed_anew_where_the_probe_may_have_got_lost(server: Server) -> None:
     now = [0.0]
     breaker = CircuitBreaker(
-        server.probe, retry_after=0.001, time_out=NEVER, clock=lambda: now[0], jitter=lambda: 1.0
+        server.probe,
+        retry_after=0.001,
+        time_out=NEVER,
+        clock=Clock(monotonic=lambda: now[0]),
+        jitter=lambda: 1.0,
     )
     breaker.failed(ERROR)
     server.asked.get(timeout=SOON)

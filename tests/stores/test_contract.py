@@ -18,6 +18,7 @@ from django_distsession import conf
 from django_distsession.backends.couchdb import SessionStore as CouchDBEngine
 from django_distsession.backends.hybrid import SessionStore as HybridEngine
 from django_distsession.backends.memcached import SessionStore as MemcachedEngine
+from django_distsession.clock import SYSTEM_CLOCK
 from django_distsession.stores.contract import Store
 from django_distsession.testing import StoreContract, merge
 from django_distsession.testing.kit.base import Fault
@@ -25,6 +26,7 @@ from testproject.servers import MemcachedNode
 from testproject.servers.links import Link, host_and_port, through
 from testproject.servers.network import Network
 from testproject.servers.process import LOOPBACK
+from tests.stores.manual_clock import ManualClock
 from tests.stores.unreliable import UnreliableStore
 
 SOON = {"RETRY_AFTER": 0.05}
@@ -34,9 +36,12 @@ RECORDS: Any = SimpleNamespace(merge=merge, codec=SimpleNamespace(is_json=False)
 
 
 class TestMemoryStore(StoreContract):
+    # Far in the past, so whatever goes by another one shows.
+    clock = ManualClock().clock
+
     @pytest.fixture
     def store(self) -> UnreliableStore:
-        return UnreliableStore()
+        return UnreliableStore(clock=self.clock)
 
     @pytest.fixture
     def outage(self, store: UnreliableStore) -> Fault:
@@ -72,7 +77,8 @@ class Servers:
             }
         path = kind.engine.__module__
         with override_settings(SESSION_ENGINE=path, DISTSESSION=sections):
-            self.store: Any = kind.engine.make_store(conf.get(), RECORDS)
+            runtime: Any = SimpleNamespace(settings=conf.get(), records=RECORDS, clock=SYSTEM_CLOCK)
+            self.store: Any = kind.engine.make_store(runtime)
         stack.callback(self.store.close)
 
     @contextmanager

@@ -13,26 +13,20 @@ from django_distsession.stores.garbage import GCOptions, GCResult
 from django_distsession.stores.memory import MemoryStore
 from django_distsession.stores.record import Record
 from django_distsession.testing import make_record
+from tests.stores.manual_clock import ManualClock
 
 ID = "a" * 64
 NOW = 1_000_000
 
 
-class Clock:
-    now = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> MemoryStore:
-    return MemoryStore(clock=clock)
+def store(clock: ManualClock) -> MemoryStore:
+    return MemoryStore(clock=clock.clock)
 
 
 def record(expires_at: int, user: str | None = None) -> Record:
@@ -40,7 +34,7 @@ def record(expires_at: int, user: str | None = None) -> Record:
 
 
 def test_a_record_is_garbage_from_the_second_on_in_which_it_expires(
-    store: MemoryStore, clock: Clock
+    store: MemoryStore, clock: ManualClock
 ) -> None:
     store.add(ID, record(NOW + 10))
     clock.now = NOW + 9.9
@@ -50,7 +44,7 @@ def test_a_record_is_garbage_from_the_second_on_in_which_it_expires(
     assert store.get(ID) is None
 
 
-def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: Clock) -> None:
+def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: ManualClock) -> None:
     store.add(ID, record(NOW + 5).retained_until(NOW + 100))
     clock.now = NOW + 99
     assert store.clear_expired().purged == 0
@@ -58,7 +52,7 @@ def test_what_copies_may_outlive_is_no_garbage(store: MemoryStore, clock: Clock)
     assert store.clear_expired().purged == 1
 
 
-def test_a_tombstone_outlives_what_it_ended(store: MemoryStore, clock: Clock) -> None:
+def test_a_tombstone_outlives_what_it_ended(store: MemoryStore, clock: ManualClock) -> None:
     store.add(ID, record(NOW + 5).retained_until(NOW + 100))
     store.end(ID, NOW + 10)
     # Nor does a second end make it shorter.
@@ -69,7 +63,7 @@ def test_a_tombstone_outlives_what_it_ended(store: MemoryStore, clock: Clock) ->
     assert store.clear_expired().purged == 1
 
 
-def test_the_sessions_of_a_user_end_by_the_clock(store: MemoryStore, clock: Clock) -> None:
+def test_the_sessions_of_a_user_end_by_the_clock(store: MemoryStore, clock: ManualClock) -> None:
     store.add(ID, record(NOW + 10, user="7"))
     [session] = store.for_user("7")
     assert session == (ID, NOW, NOW, NOW + 10)

@@ -66,6 +66,37 @@ def test_what_the_operation_does_not_handle_ends_it(error: BaseException) -> Non
     assert cleaned_up == [True]
 
 
+class InterruptedBeforeItGoesOn:
+    """
+    An operation whose driver is interrupted when it is about to send it a result.
+    """
+
+    def __init__(self, operation: Operation[None]) -> None:
+        self._operation = operation
+        self.close = operation.close
+
+    def __next__(self) -> Any:
+        return next(self._operation)
+
+    def send(self, result: object) -> None:
+        raise Interrupted
+
+
+def test_an_operation_whose_driver_is_interrupted_is_over_at_once() -> None:
+    cleaned_up = []
+
+    def operation() -> Operation[None]:
+        try:
+            yield Call(int)
+        finally:
+            cleaned_up.append(True)
+
+    with pytest.raises(Interrupted) as caught:
+        run(InterruptedBeforeItGoesOn(operation()))  # type: ignore[arg-type]
+    assert caught.tb, "which keeps the driver's frame, and the operation in it"
+    assert cleaned_up == [True]
+
+
 class BlockingStore(Store):
     """
     Says which method was called with what.

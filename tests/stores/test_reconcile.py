@@ -151,6 +151,13 @@ def test_a_session_that_had_expired_is_no_part_of_the_one_that_followed_it() -> 
         assert values_of(reconciled(*copies)) == {"new": 1}
 
 
+@pytest.mark.parametrize("tag", ["aaaaaaaa", "zzzzzzzz"])
+def test_nor_is_one_that_was_begun_in_the_same_second_and_had_expired_at_once(tag: str) -> None:
+    expired = first_state({"old": 1}, created_at=CREATED_AT, expires_at=CREATED_AT - 1, tag=tag)
+    for copies in permutations([encoded(expired), encoded(FIRST)]):
+        assert values_of(reconciled(*copies)) == {"a": 1}
+
+
 def test_a_session_that_was_expired_at_once_stays_so() -> None:
     expired = encoded(saved(FIRST, "b", expires_at=CREATED_AT))
     for copies in permutations([encoded(FIRST), expired]):

@@ -31,5 +31,5 @@ class BareStore(Store):
 
 class SessionStore(StoreBackedSession):
     @classmethod
-    def make_store(cls, settings: Any, records: Any) -> BareStore:
+    def make_store(cls, runtime: Any) -> BareStore:
         return BareStore()

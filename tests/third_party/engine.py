@@ -18,6 +18,6 @@ FILE = "SESSION_SQLITE_FILE"
 
 class SessionStore(StoreBackedSession):
     @classmethod
-    def make_store(cls, settings: Any, records: Any) -> SQLiteStore:
+    def make_store(cls, runtime: Any) -> SQLiteStore:
         file: Path = getattr(django_settings, FILE)
         return SQLiteStore(file)

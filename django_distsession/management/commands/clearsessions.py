@@ -8,7 +8,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -16,9 +15,11 @@ from django.contrib.sessions.management.commands import clearsessions
 from django.core.management.base import CommandError
 
 from ...backends.base import StoreBackedSession
+from ...engine import current_engine
 from ...exceptions import StoreError
 from ...stores.abilities import Collectable
 from ...stores.garbage import BATCH_SIZE, GCOptions, GCResult
+from ..progress import bar_maker
 
 OPTIONS = ("batch_size", "limit", "max_seconds", "dry_run")
 
@@ -52,7 +53,7 @@ class Command(clearsessions.Command):
         """
         Clear, and report.
         """
-        engine = import_module(settings.SESSION_ENGINE).SessionStore
+        engine = current_engine()
         if not _collects(engine):
             if any(options.get(name) for name in OPTIONS):
                 raise CommandError(
@@ -112,16 +113,11 @@ class Command(clearsessions.Command):
 
 @contextmanager
 def _progress_bar(wanted: bool) -> Iterator[Callable[[GCResult], None] | None]:
-    if not wanted:
+    make_bar = bar_maker() if wanted else None
+    if make_bar is None:
         yield None
         return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        # It comes with the extra "progress".
-        yield None
-        return
-    with tqdm(unit=" sessions") as bar:
+    with make_bar(unit=" sessions") as bar:
 
         def progress(cleared: GCResult) -> None:
             bar.total = max(cleared.total, cleared.seen)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +15,12 @@ from django.core.management.base import BaseCommand, CommandError
 from ... import conf
 from ...backends.couchdb import CouchDBSession
 from ...conf import rules
+from ...engine import current_engine
 from ...exceptions import StoreError
 from ...stores.couchdb.designs import forgotten_versions
-from ...stores.couchdb.migration import Migration, MigrationRefused, Watcher
-from ...stores.couchdb.planning import Entry, Plan, State
-from ...stores.couchdb.setup import SetUp
+from ...stores.couchdb.designs.migration import Migration, MigrationRefused, Watcher
+from ...stores.couchdb.designs.planning import Entry, Plan, State
+from ...stores.couchdb.designs.setup import SetUp
 from ..watchers import watching
 
 
@@ -73,7 +73,7 @@ class Command(BaseCommand):
             set_up.admin.close()
 
     def _set_up(self, database: str | None) -> SetUp:
-        engine = import_module(settings.SESSION_ENGINE).SessionStore
+        engine = current_engine()
         given = conf.get().couchdb
         if not issubclass(engine, CouchDBSession) or given is None:
             raise CommandError(

@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
+from ...engine import current_engine, needed_sections
 from ...exceptions import RecordTooLarge, StoreUnavailable
 from ...stores.abilities import parts_of
 from ...stores.repairing import Replicated, Synchronizing
@@ -147,8 +147,8 @@ class Pace:
 
 
 def _stores() -> tuple[Replicated, Synchronizing | None]:
-    if "MEMCACHED" in conf.needed_sections():
-        outer = import_module(settings.SESSION_ENGINE).SessionStore.get_store()
+    if "MEMCACHED" in needed_sections():
+        outer = current_engine().get_store()
         for store in parts_of(outer):
             if isinstance(store, Replicated):
                 return store, outer if isinstance(outer, Synchronizing) else None

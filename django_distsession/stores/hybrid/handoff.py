@@ -13,11 +13,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreError
 from .. import forking
 from ..cache import CacheStore
 from ..deadline import Deadline
-from .missed_writes import MissedWrites
+from .freshness import MissedWrites
 
 logger = logging.getLogger("django_distsession.hybrid")
 
@@ -34,11 +35,17 @@ class Handoff:
     """
 
     def __init__(
-        self, cache: CacheStore, missed: MissedWrites, bring: Callable[[str], object]
+        self,
+        cache: CacheStore,
+        missed: MissedWrites,
+        bring: Callable[[str], object],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._cache = cache
         self._missed = missed
         self._bring = bring
+        self._clock = clock
         forking.register(self)
 
     def reset_after_fork(self) -> None:
@@ -83,7 +90,7 @@ class Handoff:
             self.begin()
 
     def _tell_all(self) -> None:
-        deadline = Deadline(LONGEST)
+        deadline = Deadline(LONGEST, self._clock.monotonic)
         for storage_id in self._missed.ids():
             if deadline.left <= 0:
                 return

@@ -8,9 +8,10 @@ waited likewise. So however many ask at once, there are two reads, and mostly th
 the cache what the first put there.
 
 Exceptions out of signal handlers, or thrown into a thread, come between any two steps of the
-interpreter. So nothing here is locked. What threads share are dictionaries and deques, whose single
-operations are atomic; a call that its leader cannot finish is finished when the leader's hold on it
-is gone; and nobody waits for longer than he would have taken to read for himself.
+interpreter, and a coroutine may be cancelled wherever it waits. So nothing here is locked. What
+readers share are dictionaries and deques, whose single operations are atomic; a call that its
+leader cannot finish is finished when the leader's hold on it is gone; and nobody waits for longer
+than he would have taken to read for himself.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...exceptions import StoreUnavailable
 from .. import forking
 from ..deadline import Deadline
+from ..operations import Operation
 from ..sleeper import Sleeper
 
 T = TypeVar("T")
@@ -47,20 +49,15 @@ class _Call(Generic[T]):
         self.results: list[T] = []
         self.failure: Callable[[], StoreUnavailable] | None = None
         self.following: dict[None, _Call[T]] = {}
-        self._waiting: deque[Sleeper] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
 
-    def wait(self, deadline: Deadline) -> bool:
+    def notify(self, wake: Callable[[], object]) -> None:
         """
-        Return whether it was over by the deadline.
+        Have `wake` called once it is over, at once if it is, in whatever thread that happens.
         """
+        self._waiting.append(wake)
         if self.is_over:
-            return True
-        sleeper = Sleeper()
-        self._waiting.append(sleeper)
-        # Whoever finishes the call may be interrupted before this sleeper's turn.
-        while not self.is_over and deadline.left > 0:
-            sleeper.sleep(min(deadline.left, LOOK_AGAIN))
-        return self.is_over
+            wake()
 
     def finish(self) -> None:
         """
@@ -69,9 +66,32 @@ class _Call(Generic[T]):
         self.is_over = True
         while self._waiting:
             try:
-                self._waiting.popleft().wake()
+                self._waiting.popleft()()
             except IndexError:
                 return
+
+
+class Wait:
+    """
+    A request to wait until a call is over, or the deadline is. Its result: whether the call is.
+
+    An event loop does what `perform` does, without blocking: it has itself woken by a `wake` that
+    any thread may call, more than once, and looks again every `LOOK_AGAIN` seconds, since whoever
+    finishes the call may be interrupted before this waiter's turn. Who is cancelled just leaves.
+    """
+
+    __slots__ = ("call", "deadline")
+
+    def __init__(self, call: _Call[Any], deadline: Deadline) -> None:
+        self.call = call
+        self.deadline = deadline
+
+    def perform(self) -> bool:
+        sleeper = Sleeper()
+        self.call.notify(sleeper.wake)
+        while not self.call.is_over and self.deadline.left > 0:
+            sleeper.sleep(min(self.deadline.left, LOOK_AGAIN))
+        return self.call.is_over
 
 
 class _Hold(Generic[T]):
@@ -131,12 +151,18 @@ class SingleFlight(Generic[T]):
         """
         self._calls: dict[str, _Call[T]] = {}
 
-    def do(self, key: str, first: Callable[[], T], later: Callable[[], T], deadline: Deadline) -> T:
+    def do_gen(
+        self,
+        key: str,
+        first: Callable[[], Operation[T]],
+        later: Callable[[], Operation[T]],
+        deadline: Deadline,
+    ) -> Operation[T]:
         """
         Return what a read of `key` returns that began after this call did.
 
-        first: how to read where nobody is reading. later: how to read after waiting for others.
-        deadline: until when to wait for others at the most.
+        first: makes the operation that reads where nobody is reading. later: the one that reads
+        after waiting for others. deadline: until when to wait for others at the most.
         `StoreUnavailable` is shared too. Whatever else a read raises concerns who made it; the
         others try again.
         """
@@ -146,18 +172,17 @@ class SingleFlight(Generic[T]):
             try:
                 call, before = self._join(key, hold.call)
                 if call is hold.call:
-                    return self._lead(
-                        key, call, before, deadline, first if before is None else later
-                    )
+                    read = first if before is None else later
+                    return (yield from self._lead_gen(key, call, before, deadline, read))
             finally:
                 hold.finish()
-            if not call.wait(deadline):
+            if not (yield Wait(call, deadline)):
                 break
             if call.failure is not None:
                 raise call.failure()
             if call.results:
                 return call.results[0]
-        return later()
+        return (yield from later())
 
     def _join(self, key: str, own: _Call[T]) -> tuple[_Call[T], _Call[T] | None]:
         """
@@ -180,19 +205,19 @@ class SingleFlight(Generic[T]):
             # Its leader was interrupted while it waited.
             running.following.clear()
 
-    def _lead(
+    def _lead_gen(
         self,
         key: str,
         call: _Call[T],
         before: _Call[T] | None,
         deadline: Deadline,
-        read: Callable[[], T],
-    ) -> T:
-        if before is not None and not before.wait(deadline):
+        read: Callable[[], Operation[T]],
+    ) -> Operation[T]:
+        if before is not None and not (yield Wait(before, deadline)):
             # Its leader is lost, or as good as lost.
             _finish(self._calls, key, before)
         try:
-            result = read()
+            result = yield from read()
         except StoreUnavailable as error:
             # Without its traceback, which refers to the call.
             call.failure = partial(type(error), *error.args)

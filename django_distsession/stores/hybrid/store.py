@@ -8,29 +8,31 @@ the site wants that, marked as unsynced until the durable store is told of them.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable, UnreadableCopy
 from ..abilities import Copy, DurableStore, UserSession, parts_of
 from ..cache import CacheStore
 from ..contract import Conflict, Merge, Store, Token, Versioned
 from ..deadline import Deadline
 from ..garbage import GCOptions, GCResult
+from ..operations import GeneratorStore, Operation, operations_of, run
 from ..record import Record
-from .bypass import pass_by_cache
-from .freshness import Asked, Freshness
+from .freshness import Checkpoint, Freshness
 from .handoff import Handoff
-from .reconciler import Reconciler
+from .reconciler import Reconciler, Tokens, from_cache, from_durable
 from .single_flight import SingleFlight
-from .tokens import from_cache, from_durable
+from .tiers import Known, Tiers, pass_by_cache
 from .write_behind import WriteBehind
 
 
-class HybridStore(DurableStore):
+class HybridStore(GeneratorStore, DurableStore):
     """
+    Writes go to the durable store, then to the cache. Reads go to the cache first.
+
     revalidate_after: seconds. either: whether the cache takes writes while the durable store is
     away.
     timeout: seconds that one operation of the durable store may take. Nobody waits longer for a
@@ -48,124 +50,135 @@ class HybridStore(DurableStore):
         either: bool = False,
         timeout: float = 2.0,
         names: tuple[str, str] = ("the cache", "the durable store"),
-        clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._cache = cache
         self._durable = durable
-        self._timeout = timeout
+        self._durable_gens = operations_of(durable)
         self._names = names
+        self._new_deadline = partial(Deadline, timeout, clock.monotonic)
         self._freshness = Freshness(cache, revalidate_after, clock)
         self._missed = self._freshness.missed
-        self._reconciler = Reconciler(cache, durable, merge=merge, freshness=self._freshness)
+        self._tiers = Tiers(cache, self._durable_gens, self._missed)
+        self._reconciler = Reconciler(
+            cache,
+            self._durable_gens,
+            self._tiers,
+            merge=merge,
+            freshness=self._freshness,
+            new_deadline=self._new_deadline,
+        )
         self._write_behind = WriteBehind(cache, allowed=either)
         self._reads: SingleFlight[Versioned | None] = SingleFlight()
-        self._handoff = Handoff(cache, self._missed, self._bring_together)
+        self._handoff = Handoff(cache, self._missed, self._bring_together, clock=clock)
         cache.on_recovery(self._handoff.begin)
 
-    def get(self, storage_id: str) -> Versioned | None:
+    # The operations.
+
+    def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
         """
         Read the cache; where it has nothing, or has not asked for long, the durable store.
         """
-        cached, is_reached = self._look(storage_id)
+        cached, is_reached = None, True
+        try:
+            cached = yield from self._cache.get_gen(storage_id)
+        except StoreUnavailable as error:
+            pass_by_cache(error)
+            is_reached = False
         if cached is not None and self._freshness.is_fresh(storage_id, cached.record):
-            return from_cache(cached)
-        deadline = Deadline(self._timeout)
+            return Versioned(cached.record, Tokens(cached.record.source_rev or None, cached.token))
+        deadline = self._new_deadline()
+        first = partial(self._ask_gen, storage_id, cached, is_reached, deadline)
+        later = partial(self._look_and_ask_gen, storage_id, deadline)
         try:
             if cached is not None and self._durable.is_down():
                 raise StoreUnavailable(f"{self._names[1]} does not answer.")
-            return self._reads.do(
-                storage_id,
-                partial(self._ask, storage_id, cached, is_reached, deadline),
-                partial(self._look_and_ask, storage_id, deadline),
-                deadline,
-            )
+            return (yield from self._reads.do_gen(storage_id, first, later, deadline))
         except StoreUnavailable as error:
             if cached is None or isinstance(error, UnreadableCopy):
                 raise
             # Of any age, unless it is known to be outdated.
-            if self._missed.lacks(storage_id, cached.record.validated_at):
+            if self._missed.is_outdated(storage_id, cached.record.validated_at):
                 raise
             return from_cache(cached)
 
-    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
+    def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
         """
         Ask the durable store, however fresh the cache seems, and all of the cache's servers.
         """
-        deadline, asked = Deadline(self._timeout), self._freshness.asking(storage_id)
-        durable = self._durable.get(storage_id)
+        deadline, checkpoint = self._new_deadline(), self._missed.checkpoint(storage_id)
+        durable = yield from self._durable_gens.get_gen(storage_id)
         try:
-            cached = self._cache.refresh(storage_id, at_least)
+            cached = yield from self._cache.refresh_gen(storage_id, at_least)
         except StoreUnavailable as error:
             pass_by_cache(error)
             return self._without_cache(durable, error)
-        return self._reconciler.reconcile(storage_id, durable, cached, asked, deadline)
+        known = Known(durable, cached, checkpoint)
+        return (yield from self._reconciler.reconcile_gen(storage_id, known, deadline))
 
-    def add(self, storage_id: str, record: Record) -> Token:
-        """
-        Write to the durable store, then to the cache.
-        """
-        if self._write_behind.allowed and self._look(storage_id)[0] is not None:
+    def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
+        if self._write_behind.allowed:
+            cached, _ = yield from self._look_gen(storage_id)
             # The durable store may not have been told of it yet.
-            found = self.get(storage_id)
+            found = None if cached is None else (yield from self.get_gen(storage_id))
             if found is not None:
                 raise Conflict(found)
-        asked = self._freshness.asking(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
-            token = self._durable.add(storage_id, record)
+            token = yield from self._durable_gens.add_gen(storage_id, record)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict, asked) from None
+            raise (yield from self._moved_on_gen(storage_id, conflict, checkpoint)) from None
         except StoreUnavailable as error:
-            return self._write_behind.take(storage_id, record, None, error)
-        return self._write_through(storage_id, Versioned(record, token), None, asked)
+            return (yield from self._write_behind.take_gen(storage_id, record, None, error))
+        write_through = self._reconciler.write_through_gen
+        return (yield from write_through(storage_id, record, token, None, checkpoint))
 
-    def replace(self, storage_id: str, record: Record, token: Token) -> Token:
-        """
-        Compare and swap in the durable store, then write to the cache.
-        """
-        asked = self._freshness.asking(storage_id)
+    def replace_gen(self, storage_id: str, record: Record, token: Token) -> Operation[Token]:
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
             if token.durable is None:
                 # Read from a cache that did not know what the durable store holds.
-                raise Conflict(self._durable.get(storage_id))
-            swapped = self._durable.replace(storage_id, record, token.durable)
+                raise Conflict((yield from self._durable_gens.get_gen(storage_id)))
+            swapped = yield from self._durable_gens.replace_gen(storage_id, record, token.durable)
         except Conflict as conflict:
-            raise self._moved_on(storage_id, conflict, asked) from None
+            raise (yield from self._moved_on_gen(storage_id, conflict, checkpoint)) from None
         except StoreUnavailable as error:
-            return self._write_behind.take(storage_id, record, token, error)
-        return self._write_through(storage_id, Versioned(record, swapped), token.cache, asked)
+            return (yield from self._write_behind.take_gen(storage_id, record, token, error))
+        write_through = self._reconciler.write_through_gen
+        return (yield from write_through(storage_id, record, swapped, token.cache, checkpoint))
 
-    def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        """
-        End the session in the durable store, then in the cache.
-        """
+    def end_gen(self, storage_id: str, expires_at: int, token: Token = None) -> Operation[None]:
         tombstone = Record.tombstone(expires_at)
-        asked = self._freshness.asking(storage_id)
+        checkpoint = self._missed.checkpoint(storage_id)
         try:
-            self._reconciler.end_durably(storage_id, expires_at, token and token.durable)
+            yield from self._tiers.end_durably_gen(storage_id, expires_at, token and token.durable)
         except StoreUnavailable as error:
-            self._write_behind.end(storage_id, tombstone, error)
+            yield from self._write_behind.end_gen(storage_id, tombstone, error)
         else:
-            self._reconciler.end_in_cache(storage_id, tombstone, asked)
+            yield from self._tiers.end_in_cache_gen(storage_id, tombstone, checkpoint)
 
-    def sync(self, storage_id: str) -> bool:
+    def sync_gen(self, storage_id: str) -> Operation[bool]:
         """
         Tell the durable store what the cache took alone. Whether there was anything to tell.
 
         A request that touches the session does so too; this is for those that nobody touches.
         `StoreUnavailable` if it cannot be done now.
         """
-        cached = self._cache.get(storage_id)
+        cached = yield from self._cache.get_gen(storage_id)
         if cached is None or not cached.record.unsynced:
             return False
-        deadline, asked = Deadline(self._timeout), self._freshness.asking(storage_id)
-        durable = self._durable.get(storage_id)
-        self._reconciler.reconcile(storage_id, durable, cached, asked, deadline, strict=True)
+        deadline, checkpoint = self._new_deadline(), self._missed.checkpoint(storage_id)
+        durable = yield from self._durable_gens.get_gen(storage_id)
+        known = Known(durable, cached, checkpoint)
+        yield from self._reconciler.reconcile_gen(storage_id, known, deadline, strict=True)
         return True
 
+    def sync(self, storage_id: str) -> bool:
+        return run(self.sync_gen(storage_id))
+
+    # What it can do besides.
+
     def clear_expired(self, options: GCOptions | None = None) -> GCResult:
-        """
-        Clear the durable store; the cache forgets by itself.
-        """
         return self._durable.clear_expired(options)
 
     def for_user(self, user: str) -> list[UserSession]:
@@ -176,21 +189,12 @@ class HybridStore(DurableStore):
         return self._durable.for_user(user)
 
     def is_down(self) -> bool:
-        """
-        Whether the durable store is.
-        """
         return self._durable.is_down()
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Tell what both stores hold.
-        """
         return [*self._cache.inspect(storage_id), *self._durable.inspect(storage_id)]
 
     def parts(self) -> Iterator[Store]:
-        """
-        Yield this store and both that it is made of.
-        """
         yield self
         yield from parts_of(self._cache)
         yield from parts_of(self._durable)
@@ -203,58 +207,50 @@ class HybridStore(DurableStore):
         durable store was told of since, whoever had taken them; a session that was written to
         several times is told of once.
         """
-        taken, synced = self._write_behind.taken, self._reconciler.synced
+        taken, synced = self._write_behind.taken, self._tiers.synced
         return [{"store": "hybrid", "taken_unsynced": taken, "synced": synced}]
 
     def close(self) -> None:
-        """
-        Close the connections of both stores.
-        """
         self._handoff.stop()
         self._cache.close()
         self._durable.close()
 
-    def _look(self, storage_id: str) -> tuple[Versioned | None, bool]:
+    def _look_gen(self, storage_id: str) -> Operation[tuple[Versioned | None, bool]]:
         """
         Return what the cache holds, and whether it could be reached.
         """
         try:
-            return self._cache.get(storage_id), True
+            return (yield from self._cache.get_gen(storage_id)), True
         except StoreUnavailable as error:
             pass_by_cache(error)
             return None, False
 
-    def _look_and_ask(self, storage_id: str, deadline: Deadline) -> Versioned | None:
-        cached, is_reached = self._look(storage_id)
+    def _look_and_ask_gen(self, storage_id: str, deadline: Deadline) -> Operation[Versioned | None]:
+        cached, is_reached = yield from self._look_gen(storage_id)
         if cached is not None and self._freshness.is_fresh(storage_id, cached.record):
             return from_cache(cached)
-        return self._ask(storage_id, cached, is_reached, deadline)
+        return (yield from self._ask_gen(storage_id, cached, is_reached, deadline))
 
-    def _ask(
+    def _ask_gen(
         self, storage_id: str, cached: Versioned | None, is_reached: bool, deadline: Deadline
-    ) -> Versioned | None:
-        asked = self._freshness.asking(storage_id)
-        durable = self._durable.get(storage_id)
-        return self._reconcile(storage_id, durable, cached, is_reached, asked, deadline)
+    ) -> Operation[Versioned | None]:
+        checkpoint = self._missed.checkpoint(storage_id)
+        durable = yield from self._durable_gens.get_gen(storage_id)
+        known = Known(durable, cached, checkpoint)
+        return (yield from self._reconcile_gen(storage_id, known, is_reached, deadline))
 
-    def _reconcile(
-        self,
-        storage_id: str,
-        durable: Versioned | None,
-        cached: Versioned | None,
-        is_reached: bool,
-        asked: Asked,
-        deadline: Deadline,
-    ) -> Versioned | None:
+    def _reconcile_gen(
+        self, storage_id: str, known: Known, is_reached: bool, deadline: Deadline
+    ) -> Operation[Versioned | None]:
         if not is_reached:
-            return self._without_cache(durable)
-        if durable is None and cached is None and self._write_behind.allowed:
+            return self._without_cache(known.durable)
+        if known.durable is None and known.cached is None and self._write_behind.allowed:
             # One of the cache's servers may have taken it alone, and be silent.
-            cached = self._cache.refresh(storage_id, 0)
-        return self._reconciler.reconcile(storage_id, durable, cached, asked, deadline)
+            known = known._replace(cached=(yield from self._cache.refresh_gen(storage_id, 0)))
+        return (yield from self._reconciler.reconcile_gen(storage_id, known, deadline))
 
     def _bring_together(self, storage_id: str) -> None:
-        self._look_and_ask(storage_id, Deadline(self._timeout))
+        run(self._look_and_ask_gen(storage_id, self._new_deadline()))
 
     def _without_cache(
         self, durable: Versioned | None, error: StoreUnavailable | None = None
@@ -267,13 +263,9 @@ class HybridStore(DurableStore):
             ) from error
         return from_durable(durable)
 
-    def _write_through(
-        self, storage_id: str, durable: Versioned, token: Token, asked: Asked
-    ) -> Token:
-        deadline = Deadline(self._timeout)
-        return self._reconciler.write_through(storage_id, durable, token, asked, deadline)
-
-    def _moved_on(self, storage_id: str, conflict: Conflict, asked: Asked) -> Conflict:
+    def _moved_on_gen(
+        self, storage_id: str, conflict: Conflict, checkpoint: Checkpoint
+    ) -> Operation[Conflict]:
         """
         Return the error that carries what the durable store holds by now, by its own conflict.
 
@@ -283,8 +275,8 @@ class HybridStore(DurableStore):
         durable = conflict.current
         if durable is not None and not durable.record.ended:
             return Conflict(from_durable(durable), applied=conflict.applied)
-        cached, is_reached = self._look(storage_id)
+        cached, is_reached = yield from self._look_gen(storage_id)
         if not is_reached:
-            self._missed.note(storage_id)
-        deadline = Deadline(self._timeout)
-        return Conflict(self._reconcile(storage_id, durable, cached, is_reached, asked, deadline))
+            self._missed.add(storage_id)
+        known, deadline = Known(durable, cached, checkpoint), self._new_deadline()
+        return Conflict((yield from self._reconcile_gen(storage_id, known, is_reached, deadline)))

@@ -10,8 +10,9 @@ from ...exceptions import RecordTooLarge, StoreUnavailable
 from .. import forking
 from ..cache import CacheStore
 from ..contract import Conflict
+from ..operations import Operation
 from ..record import Record
-from .tokens import Tokens, from_cache
+from .reconciler import Tokens, from_cache
 
 NO_TOKENS = Tokens(None, None)
 
@@ -33,9 +34,9 @@ class WriteBehind:
         """
         self._counting = threading.Lock()
 
-    def take(
+    def take_gen(
         self, storage_id: str, record: Record, token: Tokens | None, error: StoreUnavailable
-    ) -> Tokens:
+    ) -> Operation[Tokens]:
         """
         Let the cache alone take a write. Raises `error` where it may not or cannot.
 
@@ -47,11 +48,11 @@ class WriteBehind:
         copy = record._replace(source_rev=known.durable or "", validated_at=0, unsynced=True)
         try:
             if token is None:
-                taken = self._cache.add(storage_id, copy)
+                taken = yield from self._cache.add_gen(storage_id, copy)
             elif token.cache is None:
-                raise Conflict(self._cache.get(storage_id))
+                raise Conflict((yield from self._cache.get_gen(storage_id)))
             else:
-                taken = self._cache.replace(storage_id, copy, token.cache)
+                taken = yield from self._cache.replace_gen(storage_id, copy, token.cache)
         except Conflict as conflict:
             if conflict.current is None:
                 # Without a copy, it cannot tell whether the session has ended meanwhile.
@@ -62,14 +63,16 @@ class WriteBehind:
         self._count()
         return Tokens(known.durable, taken)
 
-    def end(self, storage_id: str, tombstone: Record, error: StoreUnavailable) -> None:
+    def end_gen(
+        self, storage_id: str, tombstone: Record, error: StoreUnavailable
+    ) -> Operation[None]:
         """
         Let the cache alone take the end of a session. Raises `error` where it may not or cannot.
         """
         if not self.allowed:
             raise error
         try:
-            self._cache.put_tombstone(storage_id, tombstone._replace(unsynced=True))
+            yield from self._cache.put_tombstone_gen(storage_id, tombstone._replace(unsynced=True))
         except StoreUnavailable as refusal:
             raise error from refusal
         self._count()

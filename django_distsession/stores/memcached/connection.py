@@ -11,7 +11,8 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from pymemcache.client.base import Client, _readline, _readvalue
@@ -26,7 +27,7 @@ from ...secret import Secret, without_frames
 from .. import dialing
 from ..deadline import Deadline
 from .protocol import DEFAULT_ITEM_LIMIT, STATUSES, VALUE, Reply, authentication
-from .timed_socket import TimedSocket
+from .timed_socket import SLACK, TimedSocket
 
 # What tells that a server, or the way to it, failed. The last two: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError, LookupError)
@@ -68,11 +69,14 @@ class Connection(Client):  # type: ignore[misc]
     A connection that belongs to one exchange at a time. After any failure it must be closed.
 
     connect_timeout: what connecting may take of an exchange's time, in seconds.
+    has_input: once it is open, whether something waits to be read: the server's goodbye, or a reply
+    that nobody wants.
     """
 
     # For one that was interrupted before it was made.
     sock: Any = None
     slot: object = None
+    has_input: Callable[[], object]
 
     def __init__(
         self,
@@ -126,10 +130,12 @@ class Connection(Client):  # type: ignore[misc]
     def _open(self, deadline: Deadline) -> None:
         raw = self._dial(deadline)
         self.sock = TimedSocket(raw, deadline)
-        self._readable = select.poll()
-        self._readable.register(raw.fileno(), select.POLLIN)
-        # TLS may hold what was read from the network and not yet asked for.
-        self._decrypted = getattr(raw, "pending", None)
+        readable = select.poll()
+        readable.register(raw.fileno(), select.POLLIN)
+        self.has_input = partial(readable.poll, 0)
+        if isinstance(raw, ssl.SSLSocket):
+            # TLS may hold what was read from the network and not yet asked for.
+            self.has_input = lambda: raw.pending() or readable.poll(0)
         if self._credentials:
             self._authenticate(self._credentials)
         limit = self.stats("settings").get(b"item_size_max")
@@ -160,23 +166,28 @@ class Connection(Client):  # type: ignore[misc]
     @property
     def is_fresh(self) -> bool:
         """
-        Whether nothing waits to be read, neither the server's goodbye nor a reply nobody wants.
+        Whether it is open, and nothing waits to be read.
         """
-        if self.sock is None or self._readable.poll(0):
-            return False
-        return not (self._decrypted and self._decrypted())
+        return self.sock is not None and not self.has_input()
 
-    def send(
-        self, key: bytes, command: bytes, body: bytes, deadline: Deadline, left: float
-    ) -> None:
+    def send(self, key: bytes, command: bytes, body: bytes, until: float, left: float) -> None:
         """
-        Send a command of the meta protocol on `key`; `body` follows its line. The reply is due by
-        the deadline, too, to which so many seconds are left.
+        Send a command of the meta protocol on `key`; `body` follows its line.
+
+        until: when sending is over, and when the reply is due; so many seconds are left.
         """
         self._opaque += 1
         # What was asked for comes back in the order in which it was asked for, these last.
         self._ending = b" k%b O%d" % (key, self._opaque)
-        self.sock.start(deadline, left, b"%b k O%d\r\n%b" % (command, self._opaque, body))
+        data = b"%b k O%d\r\n%b" % (command, self._opaque, body)
+        sock = self.sock
+        sock.until = until
+        # Nearly always it is as long as it was last time, and it takes a system call to set.
+        if not 0 <= sock.time_out - left < SLACK:
+            sock.set_time_out(left)
+        sent = sock.raw.send(data)
+        if sent < len(data):
+            sock.sendall(memoryview(data)[sent:])
 
     def receive(self) -> Reply:
         """
@@ -236,7 +247,7 @@ class Connection(Client):  # type: ignore[misc]
 
         patience: seconds that it may take from one portion to the next.
         """
-        self.sock.deadline = Deadline(patience)
+        self.sock.give(patience)
         # By bucket of its hash table: by LRU, an item on its way from one to another is missed.
         self.sock.sendall(b"lru_crawler metadump hash\r\n")
         rest = b""
@@ -244,7 +255,7 @@ class Connection(Client):  # type: ignore[misc]
             # The lines of keys end in "\n", the last one in "\r\n".
             head, newline, rest = rest.partition(b"\n")
             if not newline:
-                self.sock.deadline = Deadline(patience)
+                self.sock.give(patience)
                 received = self.sock.recv(65536)
                 if not received or len(head) > LONGEST_LINE:
                     raise MemcacheUnknownError("The server's list of keys is cut short, or none.")
@@ -258,9 +269,9 @@ class Connection(Client):  # type: ignore[misc]
             else:
                 raise MemcacheUnknownCommandError(head[:80].decode("ascii", "replace").strip())
 
-    def set_deadline(self, deadline: Deadline) -> None:
+    def limit(self, until: float) -> None:
         """
-        Bound what the next read may take.
+        Let the next read take until then.
         """
-        self.sock.deadline = deadline
+        self.sock.until = until
         self.sock.wait()

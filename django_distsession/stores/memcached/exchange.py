@@ -1,19 +1,23 @@
 """
-One round trip with several servers: every request is written before any reply is read.
+One round trip with several servers: what they are sent, and what came of it.
 
-One thread does it all. Whatever interrupts an exchange, `BaseException` too (a greenlet's
-time-out, a cancelled task), every connection with an unread reply is closed.
+An operation asks for one (`stores/operations.py`), and whoever drives the operation performs it.
+`perform` does so by blocking calls, in one thread, on connections of the servers' pools. What other
+performers need, too, knows nothing of connections: whom to ask, by when, what is too large; how it
+went they tell the nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import MutableMapping, Sequence
 
 from ...exceptions import RecordTooLarge
-from ..deadline import Deadline
+from ..operations import Call, Operation
+from ..record import Record
+from . import wire
 from .connection import FAILURES, Connection, ServerError
 from .node import Node
-from .protocol import ITEM_OVERHEAD, REFUSED, Reply
+from .protocol import DONE, ITEM_OVERHEAD, REFUSED, SET, Reply
 
 # When the time is over, a reply that has arrived is still read, in seconds.
 GRACE = 0.005
@@ -25,86 +29,186 @@ SENT_AT_ONCE = 16 * 1024
 Command = tuple[Node, bytes]
 
 
-def exchange(
-    key: bytes,
-    commands: Sequence[Command],
-    deadline: Deadline,
-    body: bytes = b"",
-    *,
-    is_asked: Callable[[Node], bool] | None = None,
-) -> list[Reply | None]:
+class Exchange:
     """
-    Return the replies in the order of the commands, None for each server that gave none.
+    key: what all commands are about. body: what follows each of them.
+    until: by the servers' monotonic clock, when the operation is over that asks for this.
+    insists: whether to ask servers too that are believed down, unless they hang.
 
-    key: what all commands are about. body: what follows each of them. is_asked: whether to ask a
-    server at all; None: if it is up.
-
-    It takes half of the time that is left at the most: what one server keeps silent about may have
-    to be asked for elsewhere, or written there.
-
+    Its result are the replies in the order of the commands, None for each server that gave none.
     `RecordTooLarge` before anything is sent if one of the servers would refuse the body.
     """
-    replies: list[Reply | None] = [None] * len(commands)
-    # By the position of its command, each connection that is not yet given back.
-    busy: dict[int, Connection] = {}
-    deadline = deadline.share(2)
-    try:
-        for position, (node, _) in enumerate(commands):
-            breaker = node.breaker
-            wanted = breaker.is_up or breaker.allows() if is_asked is None else is_asked(node)
-            if wanted and (connection := node.take(deadline)):
-                busy[position] = connection
-        if body:
-            _check_size(key, commands, body, busy)
-        given = left = max(deadline.left, GRACE)
-        for position, connection in tuple(busy.items()):
-            node, command = commands[position]
-            try:
-                connection.send(key, command, body, deadline, left)
-            except FAILURES as error:
-                node.broke(busy.pop(position), error, left)
-            if len(body) > SENT_AT_ONCE:
-                left = max(deadline.left, GRACE)
-        is_late = given - left > GRACE
-        if is_late:
-            # One of them kept the others waiting, which are not to blame for it.
-            given = left
-        left = deadline.left
-        for position, connection in tuple(busy.items()):
-            node = commands[position][0]
-            try:
-                # A second server that hangs must not cost a second time-out.
-                if is_late or given - left > GRACE:
-                    connection.set_deadline(deadline if left > GRACE else Deadline(GRACE))
-                replies[position] = connection.receive()
-            except ServerError as error:
-                replies[position] = Reply(REFUSED)
-                node.refused(busy.pop(position), error)
-            except FAILURES as error:
-                node.broke(busy.pop(position), error, given)
-                left = deadline.left
-            else:
-                left = deadline.left
-                node.release(busy.pop(position), given - left)
-    except BaseException:
+
+    __slots__ = ("body", "commands", "insists", "item_size", "key", "until")
+
+    def __init__(
+        self,
+        key: bytes,
+        commands: Sequence[Command],
+        until: float,
+        body: bytes = b"",
+        insists: bool = False,
+    ) -> None:
+        self.key = key
+        self.commands = commands
+        self.until = until
+        self.body = body
+        self.insists = insists
+        # What each server has to have room for: the body without its line's end.
+        self.item_size = len(body) - 2 + len(key) + ITEM_OVERHEAD if body else 0
+
+    def asks(self, node: Node) -> bool:
+        """
+        Whether to ask this server.
+        """
+        # Where it failed at once last time, it costs no time to ask again, and one that is back by
+        # now misses nothing.
+        return node.breaker.allows() or (self.insists and not node.breaker.is_hung)
+
+    def too_large(self, node: Node, limit: int) -> RecordTooLarge:
+        """
+        Return the error that a server, whose limit is below `item_size`, would refuse the body.
+        """
+        return RecordTooLarge(len(self.body) - 2, limit, f"memcached at {node.name}")
+
+    def perform(self) -> list[Reply | None]:
+        """
+        Write every request before any reply is read. Whatever interrupts it, `BaseException` too (a
+        greenlet's time-out), every connection with an unread reply is closed.
+        """
+        commands = self.commands
+        replies: list[Reply | None] = [None] * len(commands)
+        if not commands:
+            return replies
+        monotonic = commands[0][0].clock.monotonic
+        # In half of the time that is left: what one server keeps silent about may have to be asked
+        # for elsewhere, or written there.
+        until = (monotonic() + self.until) / 2
+        # By the position of its command, each connection that is not yet given back.
+        busy: dict[int, Connection] = {}
+        try:
+            self._connect(busy, until)
+            left = given = max(until - monotonic(), GRACE)
+            for position, connection in tuple(busy.items()):
+                node, command = commands[position]
+                try:
+                    connection.send(self.key, command, self.body, until, left)
+                except FAILURES as error:
+                    _failed(node, busy.pop(position), error, left)
+                if self.item_size > SENT_AT_ONCE:
+                    left = max(until - monotonic(), GRACE)
+            is_late = given - left > GRACE
+            if is_late:
+                # One of them kept the others waiting, which are not to blame for it.
+                given = left
+            left = until - monotonic()
+            for position, connection in tuple(busy.items()):
+                node = commands[position][0]
+                try:
+                    # A second server that hangs must not cost a second time-out.
+                    if is_late or given - left > GRACE:
+                        connection.limit(until if left > GRACE else monotonic() + GRACE)
+                    replies[position] = connection.receive()
+                except FAILURES as error:
+                    replies[position] = _failed(node, busy.pop(position), error, given)
+                    left = until - monotonic()
+                else:
+                    left = until - monotonic()
+                    node.pool.release(busy.pop(position))
+                    node.answered(given - left)
+        except BaseException:
+            for position, connection in busy.items():
+                commands[position][0].pool.discard(connection)
+            raise
+        return replies
+
+    def _connect(self, busy: dict[int, Connection], until: float) -> None:
+        for position, (node, _) in enumerate(self.commands):
+            if node.breaker.is_up or self.asks(node):
+                # Nearly always one lies idle.
+                connection = node.pool.pop()
+                if connection is None or connection.has_input():
+                    connection = node.take(until, connection)
+                if connection is not None:
+                    busy[position] = connection
         for position, connection in busy.items():
-            commands[position][0].discard(connection)
-        raise
-    return replies
+            if connection.item_limit < self.item_size:
+                # Nothing was sent yet, so all connections are as good as before.
+                for other in tuple(busy):
+                    self.commands[other][0].pool.release(busy.pop(other))
+                raise self.too_large(self.commands[position][0], connection.item_limit)
+
+    def outcome(
+        self,
+        replies: Sequence[Reply | None],
+        tokens: MutableMapping[Node, int],
+        repair: bool = False,
+    ) -> tuple[int, bool]:
+        """
+        Return how many servers took what was written, and whether one of them refused since it
+        holds something else.
+
+        tokens: of the servers that are known to hold a record; brought up to date. repair: whether
+        they only lacked what others had.
+        """
+        taken, is_refused = 0, False
+        for (node, _), reply in zip(self.commands, replies, strict=True):
+            if reply is None or reply.status == REFUSED:
+                node.missed += 1
+                tokens.pop(node, None)
+            elif reply.status == DONE:
+                taken += 1
+                tokens[node] = reply.cas
+                node.written += 1
+                node.repaired += repair
+            else:
+                is_refused = True
+        return taken, is_refused
 
 
-def _check_size(
-    key: bytes, commands: Sequence[Command], body: bytes, busy: dict[int, Connection]
-) -> None:
-    # Without the line's end.
-    size = len(body) - 2
-    needed = size + len(key) + ITEM_OVERHEAD
-    too_small = [
-        position for position, connection in busy.items() if connection.item_limit < needed
+def _failed(node: Node, connection: Connection, error: Exception, given: float) -> Reply | None:
+    node.pool.discard(connection)
+    if isinstance(error, ServerError):
+        node.refused(error)
+        return Reply(REFUSED)
+    node.failed(error, given)
+    return None
+
+
+def storing(
+    key: bytes,
+    of: bytes,
+    record: Record,
+    ttl: int,
+    conditions: Sequence[tuple[Node, bytes]],
+    until: float,
+) -> Exchange:
+    """
+    Return the exchange that sends a record to servers, each of which takes it under a condition.
+
+    of: the fingerprint of the storage id. ttl: as memcached takes it.
+    """
+    value = wire.pack(of, record)
+    command = SET % (key, len(value), ttl)
+    commands = [(node, command + condition) for node, condition in conditions]
+    return Exchange(key, commands, until, value + b"\r\n", insists=True)
+
+
+def insist_gen(
+    exchange: Exchange, replies: Sequence[Reply | None]
+) -> Operation[Sequence[Reply | None]]:
+    """
+    Repeat an exchange with the servers that gave no reply. Return all replies.
+    """
+    rest = [
+        command for command, reply in zip(exchange.commands, replies, strict=True) if reply is None
     ]
-    if too_small:
-        limit, name = busy[too_small[0]].item_limit, commands[too_small[0]][0].name
-        # Nothing was sent yet, so all connections are as good as before.
-        for position in tuple(busy):
-            commands[position][0].release(busy.pop(position))
-        raise RecordTooLarge(size, limit, f"memcached at {name}")
+    if not rest:
+        return replies
+    # Before any connection is taken, which others could use meanwhile.
+    for node, _ in rest:
+        if node.breaker.is_hung:
+            yield Call(node.await_answer, exchange.until)
+    late = yield Exchange(exchange.key, rest, exchange.until, exchange.body, insists=True)
+    more = iter(late)
+    return [next(more) if reply is None else reply for reply in replies]

@@ -69,7 +69,7 @@ class Listing:
     def _dump(self) -> None:
         node, prefix = self._node, self._prefix
         try:
-            connection = node.acquire(Deadline(PATIENCE))
+            connection = node.acquire(Deadline(PATIENCE, node.clock.monotonic))
         except FAILURES as error:
             node.failed(error)
             raise self._unavailable(error) from error
@@ -86,10 +86,10 @@ class Listing:
             raise self._unavailable(error) from error
         finally:
             # After an error replies may be on their way; and nobody lists often.
-            node.discard(connection)
+            node.pool.discard(connection)
 
     def _keys(self, connection: Connection) -> Iterator[bytes]:
-        deadline = Deadline(PATIENCE)
+        deadline = Deadline(PATIENCE, self._node.clock.monotonic)
         while True:
             try:
                 yield from connection.dump_keys(PATIENCE)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable
 from .. import forking
 from ..circuit_breaker import CircuitBreaker
@@ -47,7 +47,10 @@ class NodeStatus:
 
 class Node:
     """
-    A server and its pool. name: the server as the settings write it.
+    A server: its health and its counts, which whatever speaks to it keeps, and its pool of
+    connections that block.
+
+    name: the server as the settings write it.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Node:
         pool_size: int,
         retry_after: float,
         timeout: float,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
+        self.clock = clock
         # Called when the server answers again, in the thread that noticed.
         self.listeners: list[Callable[[], object]] = []
         self._timeout = timeout
@@ -78,11 +83,12 @@ class Node:
             retry_after=self._retry_after,
             time_out=self._timeout,
             recovered=self._note_recovery,
+            clock=self.clock,
         )
-        self._pool = Pool(self._connect, self._pool_size)
+        self.pool = Pool(self._connect, self._pool_size)
         self._latency: float | None = None
-        self._written = self._missed = self._repaired = 0
-        self._counting = threading.Lock()
+        # For people, and not worth a lock: where threads count at once, one may be lost.
+        self.written = self.missed = self.repaired = 0
 
     def is_up(self) -> bool:
         """
@@ -97,20 +103,13 @@ class Node:
         """
         return self.breaker.up_since if self.breaker.is_up else math.inf
 
-    def is_worth_a_write(self) -> bool:
+    def await_answer(self, until: float) -> None:
         """
-        Whether to tell it what changed: also where it failed at once last time, since it costs no
-        time to ask again, and a server that is back by now misses nothing.
+        Wait for it, as it hangs and nobody else knows: it may be about to answer its watcher.
         """
-        return self.breaker.is_up or not self.breaker.is_hung
-
-    def await_answer(self, deadline: Deadline) -> None:
-        """
-        Wait for it if it hangs, since nobody else knows: it may be about to answer its watcher.
-        """
-        if not self.is_worth_a_write():
-            # In half of the time, since whoever is asked after that has to answer in the rest.
-            self.breaker.await_answer(deadline.share(2))
+        monotonic = self.clock.monotonic
+        # In half of the time, since whoever is asked after that has to answer in the rest.
+        self.breaker.await_answer(Deadline((until - monotonic()) / 2, monotonic))
 
     def is_known_empty(self) -> bool:
         """
@@ -118,21 +117,17 @@ class Node:
         """
         return not self.breaker.is_up and self.breaker.is_refusing
 
-    def take(self, deadline: Deadline) -> Connection | None:
+    def take(self, until: float, instead_of: Connection | None = None) -> Connection | None:
         """
-        Return a connection that nobody else uses; None if there is none to be had.
+        Return a connection that is fresh, opened or waited for; None if there is none to be had.
 
-        It must come back by `release`, `broke`, `refused` or `discard`.
+        It must go back to the pool, or be discarded. instead_of: one that is not fresh any more.
         """
-        # Nearly always one lies idle.
-        idle = self._pool.take()
-        if idle is not None:
-            return idle
+        if instead_of is not None:
+            self.pool.discard(instead_of)
+        monotonic = self.clock.monotonic
         try:
-            return self.acquire(deadline)
-        except TooLittleTime as error:
-            self.breaker.note(error)
-            return None
+            return self.acquire(Deadline(until - monotonic(), monotonic))
         except FAILURES as error:
             self.failed(error)
             return None
@@ -142,7 +137,7 @@ class Node:
         As `take`, but raises what happens.
         """
         try:
-            return self._pool.acquire(deadline, self.is_up)
+            return self.pool.acquire(deadline, self.is_up)
         except NotWanted:
             return None
         except PoolExhausted:
@@ -151,52 +146,37 @@ class Node:
                 'Raise DISTSESSION["MEMCACHED"]["POOL_SIZE"] to the number of threads.'
             ) from None
 
-    def release(self, connection: Connection, latency: float | None = None) -> None:
+    def answered(self, seconds: float) -> None:
         """
-        Take back a connection whose exchange is complete, and took `latency` seconds.
+        Note an answer that took so long.
         """
-        self._pool.release(connection)
-        if latency is None:
-            return
         known = self._latency
-        self._latency = latency if known is None else known + LATEST * (latency - known)
+        self._latency = seconds if known is None else known + LATEST * (seconds - known)
         if not self.breaker.is_up and self.breaker.succeeded():
             self._note_recovery()
 
-    def discard(self, connection: Connection) -> None:
+    def failed(self, error: BaseException, given: float = math.inf) -> None:
         """
-        Close a connection whose exchange was cut short: a late reply must meet no reader.
+        Note that the server did not answer in the seconds that it was given. Logged once per
+        outage.
         """
-        self._pool.discard(connection)
-
-    def broke(self, connection: Connection, error: BaseException, given: float) -> None:
-        """
-        Take back a connection whose exchange failed. given: the seconds that it had.
-        """
-        self._pool.discard(connection)
-        if isinstance(error, TimeoutError) and given < FAIR_SHARE * self._timeout:
+        if isinstance(error, TooLittleTime) or (
+            isinstance(error, TimeoutError) and given < FAIR_SHARE * self._timeout
+        ):
             self.breaker.note(error)
-        else:
-            self.failed(error)
-
-    def failed(self, error: BaseException) -> None:
-        """
-        Note that the server did not answer. Logged once per outage.
-        """
-        if self.breaker.failed(error):
+        elif self.breaker.failed(error):
             # What waits in the pool is as dead as what just failed.
-            self._pool.close()
+            self.pool.close()
             logger.warning(
                 "memcached at %s does not answer (%s). It is left out until it does.",
                 self.name,
                 type(error).__name__,
             )
 
-    def refused(self, connection: Connection, error: BaseException) -> None:
+    def refused(self, error: BaseException) -> None:
         """
-        Take back a connection of a server that answered, but could not do what it was asked.
+        Note that the server answered, but could not do what it was asked.
         """
-        self._pool.discard(connection)
         if self.breaker.succeeded():
             self._note_recovery()
         self.breaker.note(error)
@@ -206,7 +186,7 @@ class Node:
         # Connecting asks a first question.
         connection = self._connect()
         try:
-            connection.connect(Deadline(seconds))
+            connection.connect(Deadline(seconds, self.clock.monotonic))
         finally:
             connection.close()
 
@@ -214,15 +194,6 @@ class Node:
         logger.warning("memcached at %s answers again.", self.name)
         for listener in self.listeners:
             listener()
-
-    def count_write(self, reached: bool, taken: bool, repair: bool) -> None:
-        """
-        Count a write that this server took, that did not reach it, or that lost a race.
-        """
-        with self._counting:
-            self._missed += not reached
-            self._written += taken
-            self._repaired += taken and repair
 
     def status(self) -> NodeStatus:
         """
@@ -235,14 +206,14 @@ class Node:
             health.since,
             health.last_error,
             self._latency,
-            self._written,
-            self._missed,
-            self._repaired,
+            self.written,
+            self.missed,
+            self.repaired,
         )
 
     def close(self) -> None:
         """
         Close the connections that nobody uses, and end the watcher.
         """
-        self._pool.close()
+        self.pool.close()
         self.breaker.close()

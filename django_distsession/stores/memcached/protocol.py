@@ -10,8 +10,19 @@ from typing import NamedTuple
 REFUSED = b"SERVER_ERROR"
 
 # Of the meta protocol, but for `VALUE`.
-VALUE, MISS = b"VA", b"EN"
-STATUSES = {b"HD", MISS, b"EX", b"NF", b"NS"}
+VALUE, DONE, MISS, CHANGED = b"VA", b"HD", b"EN", b"EX"
+STATUSES = {DONE, MISS, CHANGED, b"NF", b"NS"}
+
+# Asks for a value, its cas token and its remaining time: of a key.
+GET = b"mg %b v c t"
+# Stores a value, which is to follow it: a key, the value's size, its TTL (in seconds, or from 30
+# days on an absolute time). A condition may be added.
+SET = b"ms %b %d T%d c"
+# Deletes a value: a key. A condition may be added.
+DELETE = b"md %b"
+
+# Conditions under which a server does it: in any case; if there is no value; if this is its token.
+ALWAYS, IF_ABSENT, IF_CAS = b"", b" ME", b" C%d"
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
@@ -38,30 +49,6 @@ def authentication(credentials: tuple[str, str]) -> bytes:
     """
     content = " ".join(credentials).encode()
     return b"set auth 0 0 %d\r\n%b\r\n" % (len(content), content)
-
-
-def get_command(key: bytes) -> bytes:
-    """
-    Return the command that asks for a value, its cas token and its remaining time.
-    """
-    return b"mg %b v c t" % key
-
-
-def set_command(key: bytes, value: bytes, ttl: int) -> bytes:
-    """
-    Return the command that stores a value, which is to follow it.
-
-    ttl: as memcached takes it: seconds, or from 30 days on an absolute time. A condition may be
-    added: b" ME" (if there is no value) or b" C…" (if its cas token is this).
-    """
-    return b"ms %b %d T%d c" % (key, len(value), ttl)
-
-
-def delete_command(key: bytes, condition: bytes) -> bytes:
-    """
-    Return the command that deletes a value, if its cas token is the one in `condition`.
-    """
-    return b"md %b%b" % (key, condition)
 
 
 def parse_server(server: str) -> tuple[str, int] | str:

@@ -1,81 +1,118 @@
 """
-Where one session lives: what its servers are asked and told about it, and what they say.
+Where one session lives: what its servers are asked about it, and what they say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
-from typing import TypeGuard
+from typing import NamedTuple
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
 from ..abilities import Copy
-from ..deadline import Deadline
+from ..reconcile import are_same
 from ..record import Record
 from . import wire
-from .agreement import Held
-from .exchange import Command, exchange
+from .exchange import Exchange
 from .node import Node
-from .protocol import MISS, REFUSED, VALUE, Reply, delete_command, get_command, set_command
+from .protocol import DELETE, GET, IF_CAS, MISS, VALUE, Reply
 
-# Conditions under which a server takes a record.
-ALWAYS, IF_ABSENT = b"", b" ME"
+
+class ReplicaCopy(NamedTuple):
+    """
+    What one server answered: its cas token (0: it has nothing) and what could be read of it.
+
+    record: expires when the server says so, where that is later than this process's clock makes of
+    it. stored: the same, as the server holds it. ttl: for how many seconds more the server keeps
+    it.
+    """
+
+    node: Node
+    cas: int
+    record: Record | None = None
+    stored: Record | None = None
+    ttl: int = 0
+
+    def is_source_of(self, agreed: Record) -> bool:
+        """
+        Whether what replicas agreed on is this copy, if perhaps retained for longer.
+        """
+        return self.record is not None and agreed == self.record.retained_until(agreed.retain_until)
+
+    def differs_from(self, agreed: Record) -> bool:
+        """
+        Whether this replica has to be written to. Damage leaves the version as it was.
+        """
+        return (
+            self.record is None
+            or not are_same(self.record, agreed)
+            or self.record.retain_until < agreed.retain_until
+        )
+
+
+class Tokens(dict[Node, int]):
+    """
+    For each replica that was reached, its cas token. record: what they hold, if anything.
+    before: the tokens of what they held before a repair brought them together.
+    """
+
+    record: Record | None = None
+    before: Mapping[Node, int] = {}
 
 
 class ReplicaSet:
     """
     The servers that hold a session, and what it is called there.
+
+    of: what its records say of whose they are. questions: what every load asks, so they are kept.
     """
 
-    __slots__ = ("_fingerprint", "_questions", "key", "replicas", "storage_id")
+    __slots__ = ("key", "of", "questions", "replicas", "storage_id")
 
     def __init__(self, replicas: Sequence[Node], key: bytes, storage_id: str) -> None:
         self.replicas = replicas
         self.key = key
         self.storage_id = storage_id
-        # What its records say of whose they are.
-        self._fingerprint = wire.fingerprint(storage_id)
-        # Every load asks them, so they are kept.
-        self._questions = self._to(replicas)
+        self.of = wire.fingerprint(storage_id)
+        self.questions = [(node, GET % key) for node in replicas]
 
-    def ask(
-        self,
-        deadline: Deadline,
-        nodes: Sequence[Node] | None = None,
-        is_asked: Callable[[Node], bool] | None = None,
-    ) -> list[Reply | None]:
+    def asking(self, nodes: Sequence[Node], until: float, *, insists: bool = False) -> Exchange:
         """
-        Ask what they hold: all replicas, or these servers, be they replicas or not.
+        Return the exchange that asks servers, be they replicas or not, what they hold.
         """
-        commands = self._questions if nodes is None else self._to(nodes)
-        return exchange(self.key, commands, deadline, is_asked=is_asked)
+        commands = [(node, GET % self.key) for node in nodes]
+        return Exchange(self.key, commands, until, insists=insists)
 
-    def _to(self, nodes: Sequence[Node]) -> list[Command]:
-        command = get_command(self.key)
-        return [(node, command) for node in nodes]
+    def deleting(self, tokens: Mapping[Node, int], until: float) -> Exchange:
+        """
+        Return the exchange that deletes the session from servers that still hold what these cas
+        tokens came with.
+        """
+        command = DELETE % self.key
+        commands = [(node, command + IF_CAS % cas) for node, cas in tokens.items() if cas]
+        return Exchange(self.key, commands, until, insists=True)
 
-    def read(self, node: Node, reply: Reply, now: float) -> Held:
+    def read(self, node: Node, reply: Reply, now: float) -> ReplicaCopy:
         """
         Return what a server's reply says. `StoreUnavailable` if this code is too old to tell.
         """
         status, cas, value, ttl = reply
         if status != VALUE:
-            return Held(node, cas, None)
+            return ReplicaCopy(node, cas)
         try:
-            record = wire.unpack(self._fingerprint, value)
+            stored = wire.unpack(self.of, value)
         except wire.ForeignValue:
             suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
-            return Held(node, cas, None)
+            return ReplicaCopy(node, cas)
         except wire.NewerFormat:
             raise StoreUnavailable(
                 f"memcached at {node.name} holds a session written by a newer version of "
                 "django-distsession, which this version leaves alone. Upgrade this server too."
             ) from None
-        skew = wire.skew(record, now, ttl)
-        if skew:
-            record = record._replace(expires_at=record.expires_at + skew)
-        return Held(node, cas, record, skew, ttl)
+        skew = wire.skew(stored, now, ttl)
+        record = stored._replace(expires_at=stored.expires_at + skew) if skew else stored
+        return ReplicaCopy(node, cas, record, stored, ttl)
 
     def copy(self, node: Node, reply: Reply | None, now: float) -> Copy:
         """
@@ -95,39 +132,6 @@ class ReplicaSet:
             version=None if record.ended else record.version,
             detail={"size": wire.HEADER.size + len(record.source_rev) + len(record.payload)},
         )
-
-    def write(
-        self,
-        record: Record,
-        conditions: Sequence[tuple[Node, bytes]],
-        ttl: int,
-        deadline: Deadline,
-        *,
-        repair: bool = False,
-    ) -> list[Reply | None]:
-        """
-        Send a record to servers, each of which takes it under a condition.
-
-        ttl: as memcached takes it. repair: whether they only lacked what others had.
-        """
-        value = wire.pack(self._fingerprint, record)
-        command = set_command(self.key, value, ttl)
-        commands = [(node, command + condition) for node, condition in conditions]
-        body = value + b"\r\n"
-        replies = exchange(self.key, commands, deadline, body, is_asked=Node.is_worth_a_write)
-        for (node, _), reply in zip(conditions, replies, strict=True):
-            reached = reply is not None and reply.status != REFUSED
-            node.count_write(reached, is_done(reply), repair)
-        return replies
-
-    def delete(self, tokens: Mapping[Node, int], deadline: Deadline) -> list[Reply | None]:
-        """
-        Delete the session from servers that still hold what these cas tokens came with.
-        """
-        commands = [
-            (node, delete_command(self.key, condition(cas))) for node, cas in tokens.items() if cas
-        ]
-        return exchange(self.key, commands, deadline, is_asked=Node.is_worth_a_write)
 
     def silent(self, answered: Container[Node]) -> list[Node]:
         """
@@ -163,14 +167,6 @@ class ReplicaSet:
         )
 
 
-def filled_in(replies: Sequence[Reply | None], late: Sequence[Reply | None]) -> list[Reply | None]:
-    """
-    Return replies with those of the silent servers, in their order, from a second round.
-    """
-    more = iter(late)
-    return [next(more) if reply is None else reply for reply in replies]
-
-
 def answers(replies: Sequence[Reply | None]) -> list[Reply | None]:
     """
     Return replies to a question, None for those that are no answer.
@@ -178,26 +174,3 @@ def answers(replies: Sequence[Reply | None]) -> list[Reply | None]:
     return [
         reply if reply is not None and reply.status in (VALUE, MISS) else None for reply in replies
     ]
-
-
-def is_done(reply: Reply | None) -> bool:
-    """
-    Whether a server did what it was asked.
-    """
-    return reply is not None and reply.status == b"HD"
-
-
-def condition(cas: int | None) -> bytes:
-    """
-    Return the condition that a server still holds what this token came with, or holds nothing.
-    """
-    return b" C%d" % cas if cas else IF_ABSENT
-
-
-def are_alike(replies: Sequence[Reply | None]) -> TypeGuard[Sequence[Reply]]:
-    """
-    Whether all servers answered, and hold the same bytes, of which there are some.
-    """
-    # Where there is no value, it matters what they say instead.
-    values = [None if reply is None else reply.value for reply in replies]
-    return bool(values[0]) and values.count(values[0]) == len(values)

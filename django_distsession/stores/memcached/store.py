@@ -9,37 +9,30 @@ slept through, the copy that it wakes up with is outvoted by its stamps, never b
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache, partial
-from operator import attrgetter
 from typing import Any
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...secret import Secret
+from ...stamps import LARGEST
 from ..abilities import Copy
 from ..cache import CacheStore
 from ..contract import Conflict, Merge, Token, Versioned
-from ..deadline import Deadline
+from ..operations import Operation, run
 from ..record import Record
 from ..repairing import Repair
 from . import wire
 from .connection import Connection
+from .exchange import Exchange, insist_gen, storing
 from .listing import Listing
 from .node import Node
 from .placement import Placement
-from .protocol import REFUSED, Reply, parse_server
-from .reconciler import Reconciler, Tokens
-from .replica_set import (
-    ALWAYS,
-    IF_ABSENT,
-    ReplicaSet,
-    answers,
-    are_alike,
-    condition,
-    filled_in,
-    is_done,
-)
+from .protocol import ALWAYS, CHANGED, IF_ABSENT, IF_CAS, REFUSED, Reply, parse_server
+from .reconciler import Reconciler
+from .replica_set import ReplicaSet, Tokens, answers
 
 # Of how many sessions a store remembers where they live: a request that loads and saves its
 # session asks for that twice.
@@ -71,7 +64,7 @@ class MemcachedStore(CacheStore):
         credentials: Secret[tuple[str, str]] | None = None,
         tls_context: ssl.SSLContext | None = None,
         confirms_misses: bool = True,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._prefix = namespace.encode() + b":"
         self._quorum = quorum
@@ -93,6 +86,7 @@ class MemcachedStore(CacheStore):
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
+                clock=clock,
             )
             for server in servers
         ]
@@ -100,189 +94,137 @@ class MemcachedStore(CacheStore):
             self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
         )
 
-    def get(self, storage_id: str) -> Versioned | None:
+    def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
         """
         Read all replicas, bring copies that differ together, repair, and only then answer.
 
         So what one reader saw, no later reader misses.
         """
-        replica_set, deadline = self._replica_set(storage_id), Deadline(self._timeout)
-        replies = replica_set.ask(deadline)
-        if not are_alike(replies):
-            return self._reconciler.reconcile(replica_set, deadline, replies=replies)[0]
-        # As they nearly always are. The least time left counts: after SIGCONT a clock lags.
-        reply = min(replies, key=attrgetter("ttl"))
-        held = replica_set.read(replica_set.replicas[0], reply, self._clock())
-        if held.record is None:
-            return None
-        tokens = Tokens(held.record)
+        replica_set, clock = self._replica_set(storage_id), self._clock
+        until = clock.monotonic() + self._timeout
+        replies = yield Exchange(replica_set.key, replica_set.questions, until)
+        value, ttl, tokens = replies[0] and replies[0].value, LARGEST, Tokens()
         for node, reply in zip(replica_set.replicas, replies, strict=True):
+            if not value or reply is None or reply.value != value:
+                break
             tokens[node] = reply.cas
-        return Versioned(held.record, tokens)
+            # The least time left counts: after SIGCONT a clock lags.
+            ttl = min(ttl, reply.ttl)
+        else:
+            # All hold the same, as they nearly always do.
+            with suppress(wire.ForeignValue, wire.NewerFormat):
+                record = wire.unpack(replica_set.of, value)
+                skew = wire.skew(record, clock.now(), ttl)
+                if skew:
+                    record = record._replace(expires_at=record.expires_at + skew)
+                tokens.record = record
+                return Versioned(record, tokens)
+        found, _ = yield from self._reconciler.reconcile_gen(replica_set, until, replies=replies)
+        return found
 
-    def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
-        """
-        Read again, those replicas too that are left out at present.
-        """
+    def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
         replica_set = self._replica_set(storage_id)
-        found, _ = self._reconciler.reconcile(replica_set, Deadline(self._timeout), ask_all=True)
+        found, _ = yield from self._reconciler.reconcile_gen(
+            replica_set, self._until(), ask_all=True
+        )
         if found is not None and found.record.version.generation < at_least:
             silent = replica_set.silent(found.token)
             if silent:
                 raise replica_set.unknown(silent)
         return found
 
-    def add(self, storage_id: str, record: Record) -> Token:
+    def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
         """
         Store on all reachable replicas, provided that none of them has the session.
         """
-        return self._write(storage_id, record, Tokens())
+        return self.replace_gen(storage_id, record, Tokens())
 
-    def replace(self, storage_id: str, record: Record, token: Token) -> Token:
+    def replace_gen(self, storage_id: str, record: Record, token: Token) -> Operation[Token]:
         """
         Compare and swap on all reachable replicas. One that was not read yet must be empty.
         """
-        return self._write(storage_id, record, token)
-
-    def _write(self, storage_id: str, record: Record, tokens: Tokens) -> Tokens:
-        replica_set, deadline = self._replica_set(storage_id), Deadline(self._timeout)
-        conditions = [(node, condition(tokens.get(node))) for node in replica_set.replicas]
-        ttl = wire.ttl(record, self._clock())
-        replies = self._insist(replica_set, record, conditions, ttl, deadline)
-        taken = Tokens(record)
-        is_refused = False
-        for node, reply in zip(replica_set.replicas, replies, strict=True):
-            if reply is None or reply.status == REFUSED:
-                continue
-            if is_done(reply):
-                taken[node] = reply.cas
-            else:
-                is_refused = True
+        replica_set, clock = self._replica_set(storage_id), self._clock
+        until = clock.monotonic() + self._timeout
+        conditions = []
+        for node in replica_set.replicas:
+            cas = token.get(node)
+            conditions.append((node, IF_CAS % cas if cas else IF_ABSENT))
+        ttl = wire.ttl(record, clock.now())
+        exchange = storing(replica_set.key, replica_set.of, record, ttl, conditions, until)
+        replies = yield exchange
+        if replies.count(None) > len(replies) - self._quorum:
+            replies = yield from insist_gen(exchange, replies)
+        taken = Tokens()
+        taken.record = record
+        _, is_refused = exchange.outcome(replies, taken)
         if is_refused:
-            return self._after_conflict(replica_set, record, taken, deadline)
+            return (yield from self._after_conflict_gen(replica_set, record, taken, until))
         if len(taken) < self._quorum:
-            self._put_back(replica_set, replies, tokens, deadline)
+            yield from self._put_back_gen(replica_set, replies, token, until)
             raise replica_set.unavailable(len(taken), self._quorum)
         return taken
 
-    def _insist(
-        self,
-        replica_set: ReplicaSet,
-        record: Record,
-        conditions: Sequence[tuple[Node, bytes]],
-        ttl: int,
-        deadline: Deadline,
-    ) -> list[Reply | None]:
-        """
-        Write, and where too few servers took it, ask those that did not answer once more.
-        """
-        replies = replica_set.write(record, conditions, ttl, deadline)
-        rest = [one for one, reply in zip(conditions, replies, strict=True) if reply is None]
-        if not rest or len(conditions) - len(rest) >= self._quorum:
-            return replies
-        for node, _ in rest:
-            node.await_answer(deadline)
-        late = replica_set.write(record, rest, ttl, deadline)
-        return filled_in(replies, late)
+    def end_gen(self, storage_id: str, expires_at: int, token: Token = None) -> Operation[None]:
+        return self.put_tombstone_gen(storage_id, Record.tombstone(expires_at))
 
-    def _put_back(
-        self,
-        replica_set: ReplicaSet,
-        replies: Sequence[Reply | None],
-        tokens: Tokens,
-        deadline: Deadline,
-    ) -> None:
-        """
-        Give the record that was read back to servers without memory for the one that was to follow
-        it: memcached drops the old value when it does not take the new one.
-        """
-        if tokens.record is None:
-            return
-        emptied = [
-            (node, IF_ABSENT)
-            for node, reply in zip(replica_set.replicas, replies, strict=True)
-            if reply is not None and reply.status == REFUSED and node in tokens
-        ]
-        if emptied:
-            ttl = wire.ttl(tokens.record, self._clock())
-            replica_set.write(tokens.record, emptied, ttl, deadline, repair=True)
-
-    def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
-        """
-        Put the tombstone on all reachable replicas, over whatever they hold.
-        """
-        self.put_tombstone(storage_id, Record.tombstone(expires_at))
-
-    def put_tombstone(self, storage_id: str, tombstone: Record) -> None:
+    def put_tombstone_gen(self, storage_id: str, tombstone: Record) -> Operation[None]:
         """
         Put this tombstone on all reachable replicas, over whatever they hold.
         """
-        replica_set = self._replica_set(storage_id)
+        replica_set, until = self._replica_set(storage_id), self._until()
         conditions = [(node, ALWAYS) for node in replica_set.replicas]
-        ttl = wire.ttl(tombstone, self._clock())
-        replies = self._insist(replica_set, tombstone, conditions, ttl, Deadline(self._timeout))
-        taken = sum(map(is_done, replies))
+        ttl = wire.ttl(tombstone, self._clock.now())
+        exchange = storing(replica_set.key, replica_set.of, tombstone, ttl, conditions, until)
+        replies = yield exchange
+        if replies.count(None) > len(replies) - self._quorum:
+            replies = yield from insist_gen(exchange, replies)
+        taken, _ = exchange.outcome(replies, {})
         if taken < self._quorum:
             raise replica_set.unavailable(taken, self._quorum)
 
-    def invalidate(self, storage_id: str, token: Token) -> None:
+    def invalidate_gen(self, storage_id: str, token: Token) -> Operation[None]:
         """
         Delete the session on the replicas that it was read from.
         """
-        replies = self._replica_set(storage_id).delete(token, Deadline(self._timeout))
-        if any(reply is not None and reply.status == b"EX" for reply in replies):
-            raise Conflict(self.get(storage_id))
+        replies = yield self._replica_set(storage_id).deleting(token, self._until())
+        if any(reply is not None and reply.status == CHANGED for reply in replies):
+            raise Conflict((yield from self.get_gen(storage_id)))
 
     def reachable_since(self, storage_id: str) -> float:
-        """
-        Tell since when at least a quorum of the replicas has answered.
-        """
         times = [node.up_since() for node in self._replica_set(storage_id).replicas]
         return sorted(times)[self._quorum - 1]
 
     def on_recovery(self, listener: Callable[[], object]) -> None:
-        """
-        Have `listener` called whenever a server answers again.
-        """
         for node in self.nodes:
             node.listeners.append(listener)
 
-    def repair(self, storage_id: str, misplaced: Node | None = None) -> Repair:
+    def repair_gen(self, storage_id: str, misplaced: Node | None = None) -> Operation[Repair]:
         """
-        Bring the replicas together, as a read does, and tell what there was to do.
-
-        misplaced: a server that holds a copy; if it is no replica, its copy is taken into account.
+        Bring the replicas together, as `Replicated.repair` promises.
         """
         replica_set = self._replica_set(storage_id)
         extra = [] if misplaced is None or misplaced in replica_set.replicas else [misplaced]
-        found, written = self._reconciler.reconcile(
-            replica_set, Deadline(self._timeout), extra=extra
+        found, written = yield from self._reconciler.reconcile_gen(
+            replica_set, self._until(), extra=extra
         )
         reached = 0 if found is None else len(found.token)
         return Repair(found is not None, written, len(replica_set.replicas) - reached)
 
+    def repair(self, storage_id: str, misplaced: Node | None = None) -> Repair:
+        return run(self.repair_gen(storage_id, misplaced))
+
     def list_ids(self, node: Node) -> Listing:
-        """
-        Return the storage ids of what a server holds. `StoreUnavailable` if it does not tell.
-        """
         return Listing(node, self._prefix)
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Tell what every configured server holds.
-        """
-        replica_set = self._replica_set(storage_id)
-        deadline, now = Deadline(self._timeout), self._clock()
-        replies = answers(replica_set.ask(deadline, self.nodes, Node.is_worth_a_write))
+        replica_set, now = self._replica_set(storage_id), self._clock.now()
+        replies = replica_set.asking(self.nodes, self._until(), insists=True).perform()
         return [
             replica_set.copy(node, reply, now)
-            for node, reply in zip(self.nodes, replies, strict=True)
+            for node, reply in zip(self.nodes, answers(replies), strict=True)
         ]
 
     def status(self) -> list[dict[str, Any]]:
-        """
-        Tell how each server is doing, as this process sees it: see `NodeStatus`.
-        """
         return [{"store": "memcached", **asdict(node.status())} for node in self.nodes]
 
     def close(self) -> None:
@@ -296,15 +238,18 @@ class MemcachedStore(CacheStore):
         replicas = [self.nodes[index] for index in self._placement.replica_set(storage_id)]
         return ReplicaSet(replicas, self._prefix + storage_id.encode(), storage_id)
 
-    def _after_conflict(
-        self, replica_set: ReplicaSet, record: Record, taken: Tokens, deadline: Deadline
-    ) -> Tokens:
+    def _until(self) -> float:
+        return self._clock.monotonic() + self._timeout
+
+    def _after_conflict_gen(
+        self, replica_set: ReplicaSet, record: Record, taken: Tokens, until: float
+    ) -> Operation[Tokens]:
         """
         Return the tokens if what the replicas hold is the record, which some took; else `Conflict`.
         """
         # Reading brings what half arrived together with what was there. Where nothing but this
         # very record comes out (the others had lost theirs, or were behind), it stands.
-        found, _ = self._reconciler.reconcile(replica_set, deadline)
+        found, _ = yield from self._reconciler.reconcile_gen(replica_set, until)
         if found is None:
             raise Conflict(None)
         tokens: Tokens = found.token
@@ -314,3 +259,26 @@ class MemcachedStore(CacheStore):
         # counts its cas tokens anew.
         replaced = any(tokens.before.get(node, 0) > cas for node, cas in taken.items())
         raise Conflict(found, applied=replaced)
+
+    def _put_back_gen(
+        self,
+        replica_set: ReplicaSet,
+        replies: Sequence[Reply | None],
+        tokens: Tokens,
+        until: float,
+    ) -> Operation[None]:
+        """
+        Give the record that was read back to servers without memory for the one that was to follow
+        it: memcached drops the old value when it does not take the new one.
+        """
+        if tokens.record is None:
+            return
+        emptied = [
+            (node, IF_ABSENT)
+            for node, reply in zip(replica_set.replicas, replies, strict=True)
+            if reply is not None and reply.status == REFUSED and node in tokens
+        ]
+        if emptied:
+            ttl = wire.ttl(tokens.record, self._clock.now())
+            exchange = storing(replica_set.key, replica_set.of, tokens.record, ttl, emptied, until)
+            exchange.outcome((yield exchange), {}, repair=True)

@@ -15,27 +15,17 @@ SLACK = 0.002
 class TimedSocket:
     """
     What pymemcache uses of a socket, with a deadline.
+
+    until: when that is, by the deadline's clock. time_out: what the socket was told last.
     """
 
-    __slots__ = ("_time_out", "deadline", "raw")
+    __slots__ = ("_clock", "raw", "time_out", "until")
 
     def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
         self.raw = raw
-        self.deadline = deadline
-        self._time_out = -1.0
-
-    def start(self, deadline: Deadline, left: float, data: bytes) -> None:
-        """
-        Send by a new deadline, to which so many seconds are left.
-        """
-        self.deadline = deadline
-        # Nearly always it is as long as it was last time, and it takes a system call to set.
-        if not 0 <= self._time_out - left < SLACK:
-            self.raw.settimeout(max(left, 0.0))
-            self._time_out = left
-        sent = self.raw.send(data)
-        if sent < len(data):
-            self.sendall(memoryview(data)[sent:])
+        self.until = deadline.at
+        self.time_out = -1.0
+        self._clock = deadline.clock
 
     def recv(self, size: int) -> bytes:
         self.wait()
@@ -51,8 +41,20 @@ class TimedSocket:
         """
         Let the next call wait as long as time is left.
         """
-        self._time_out = self.deadline.require()
-        self.raw.settimeout(self._time_out)
+        left = self.until - self._clock()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.set_time_out(left)
+
+    def set_time_out(self, seconds: float) -> None:
+        self.raw.settimeout(seconds)
+        self.time_out = seconds
+
+    def give(self, seconds: float) -> None:
+        """
+        Move the deadline: so many seconds from now.
+        """
+        self.until = self._clock() + seconds
 
     def close(self) -> None:
         self.raw.close()

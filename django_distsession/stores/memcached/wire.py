@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 
-from ...stamps import LARGEST, TAG_SIZE, Stamp
+from ...stamps import LARGEST, TAG_SIZE, Stamp, is_tag
 from ..record import Record
 
 MAGIC = b"dS"
@@ -28,9 +28,6 @@ LONGEST_SOURCE_REV = 255
 # item with such a time is gone at once.
 LONGEST_RELATIVE_TTL = 30 * 24 * 3600
 LATEST_ABSOLUTE_TTL = 2**31 - 1
-
-# No time is later.
-LATEST_TIME = LARGEST
 
 # Records outlive their expiry in memcached by this, so that no skewed clock ends a session early.
 CLOCK_SKEW = 300
@@ -67,9 +64,9 @@ def pack(of: bytes, record: Record) -> bytes:
         # No revision of a CouchDB's own making. Who saves reads there what to replace.
         source_rev = b""
     times = [record.expires_at, record.retain_until, record.created_at, record.validated_at]
-    if min(times) < 0 or max(times) > LATEST_TIME:
+    if min(times) < 0 or max(times) > LARGEST:
         # Whatever a damaged record says fits.
-        times = [min(max(time, 0), LATEST_TIME) for time in times]
+        times = [min(max(time, 0), LARGEST) for time in times]
     flags = ENDED * record.ended | UNSYNCED * record.unsynced
     header = HEADER.pack(
         MAGIC, FORMAT, flags, generation, tag.encode(), *times, of, len(source_rev)
@@ -87,36 +84,22 @@ def unpack(of: bytes, value: bytes) -> Record:
     if value[2] > FORMAT:
         raise NewerFormat
     try:
-        fields = HEADER.unpack_from(value)
+        _, _, flags, generation, tag, *times, owner, size = HEADER.unpack_from(value)
     except struct.error:
         raise ForeignValue from None
-    (
-        _,
-        _,
-        flags,
-        generation,
-        tag,
-        expires_at,
-        retain_until,
-        created_at,
-        validated_at,
-        owner,
-        size,
-    ) = fields
     end = HEADER.size + size
-    if (
-        owner != of
-        or len(value) < end
-        or max(expires_at, retain_until, created_at, validated_at) > LATEST_TIME
-    ):
+    if owner != of or len(value) < end or max(generation, *times) > LARGEST:
         raise ForeignValue
     try:
-        version = Stamp.stored(generation, tag.decode("ascii"))
+        name = tag.decode("ascii")
         source_rev = value[HEADER.size : end].decode("ascii") if size else ""
-    except ValueError:
+    except UnicodeDecodeError:
         raise ForeignValue from None
+    if not is_tag(name):
+        raise ForeignValue
+    expires_at, retain_until, created_at, validated_at = times
     return Record(
-        version,
+        Stamp(generation, name),
         expires_at,
         created_at,
         value[end:],
@@ -133,7 +116,7 @@ def ttl(record: Record, now: float) -> int:
     """
     Return the time that memcached is to keep a record, as it takes it.
     """
-    retention_deadline = record.retention_deadline
+    retention_deadline = max(record.expires_at, record.retain_until)
     remaining = max(retention_deadline - int(now), 0) + CLOCK_SKEW
     if remaining <= LONGEST_RELATIVE_TTL:
         return remaining
@@ -156,5 +139,5 @@ def skew(record: Record, now: float, remaining: int) -> int:
     remaining: what the server says. It counts down by one clock for all web servers, so where
     theirs disagree, the session lives as long as the server says.
     """
-    longer = int(now) + remaining - CLOCK_SKEW - record.retention_deadline
+    longer = int(now) + remaining - CLOCK_SKEW - max(record.expires_at, record.retain_until)
     return longer if longer > ROUNDING else 0

@@ -8,6 +8,7 @@ from .abilities import Abilities
 from .ending import Ending
 from .expiry import Expiry
 from .faults import Faults
+from .interruptions import Interruptions
 from .races import Races
 from .reading import ReadingAndWriting
 
@@ -15,7 +16,7 @@ __all__ = ["StoreContract"]
 
 
 # pytest begins with the last one.
-class StoreContract(Abilities, Faults, Races, Expiry, Ending, ReadingAndWriting):
+class StoreContract(Abilities, Interruptions, Faults, Races, Expiry, Ending, ReadingAndWriting):
     """
     What every store has to keep. Subclass it, as `TestMyStore`, and override the fixture `store`;
     where you can bring faults about, `outage` and `lost_replies` too. See `base.StoreTests`.

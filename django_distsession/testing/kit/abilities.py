@@ -5,7 +5,6 @@ What a store can do besides, if it can.
 from __future__ import annotations
 
 import secrets
-import time
 from typing import NoReturn
 
 import pytest
@@ -24,10 +23,8 @@ from ...stores.cache import CacheStore
 from ...stores.contract import Store
 from ...stores.garbage import GCOptions
 from ...stores.record import Record
-from ..records import HOUR, make_record, with_word
+from ..records import HOUR, with_word
 from .base import StoreTests, assert_ended, assert_holds, assert_same, conflict_of, stored
-
-TOMORROW = int(time.time()) + 24 * HOUR
 
 
 def lacks(store: Store, ability: str) -> NoReturn:
@@ -71,11 +68,11 @@ class Abilities(StoreTests):
         self, store: Store, collectable: Collectable, storage_id: str
     ) -> None:
         live, ended = storage_id[::-1], secrets.token_hex(32)
-        record = make_record("a")
+        record = self.make_record("a")
         store.add(live, record)
-        store.add(ended, make_record("b"))
-        store.end(ended, TOMORROW)
-        store.add(storage_id, make_record("c", expires_in=-HOUR))
+        store.add(ended, self.make_record("b"))
+        store.end(ended, self.tomorrow)
+        store.add(storage_id, self.make_record("c", expires_in=-HOUR))
         cleared = collectable.clear_expired()
         assert cleared.seen >= 1
         assert cleared.purged + cleared.deleted >= 1
@@ -86,7 +83,7 @@ class Abilities(StoreTests):
     def test_garbage_is_only_counted(
         self, store: Store, collectable: Collectable, storage_id: str
     ) -> None:
-        store.add(storage_id, make_record("a", expires_in=-HOUR))
+        store.add(storage_id, self.make_record("a", expires_in=-HOUR))
         counted = collectable.clear_expired(GCOptions(dry_run=True))
         assert counted.seen >= 1
         assert counted.purged == counted.deleted == 0
@@ -94,11 +91,11 @@ class Abilities(StoreTests):
 
     def test_the_sessions_of_a_user_are_found(self, store: Store, index: UserIndex) -> None:
         user, old, new, over = (secrets.token_hex(8) for _ in range(4))
-        now = int(time.time())
-        store.add(new, make_record("a", user=user)._replace(created_at=now - 10))
-        store.add(old, make_record("b", user=user)._replace(created_at=now - 20))
-        store.add(over, make_record("c", user=user, expires_in=-HOUR))
-        store.add(secrets.token_hex(8), make_record("d", user=f"{user}0"))
+        now = int(self.clock.now())
+        store.add(new, self.make_record("a", user=user)._replace(created_at=now - 10))
+        store.add(old, self.make_record("b", user=user)._replace(created_at=now - 20))
+        store.add(over, self.make_record("c", user=user, expires_in=-HOUR))
+        store.add(secrets.token_hex(8), self.make_record("d", user=f"{user}0"))
         found = index.for_user(user)
         assert [session.storage_id for session in found] == [old, new]
         assert [session.created_at for session in found] == [now - 20, now - 10]
@@ -108,7 +105,7 @@ class Abilities(StoreTests):
     def test_the_sessions_of_a_user_are_ended(self, store: Store, index: UserIndex) -> None:
         user, here, elsewhere = (secrets.token_hex(8) for _ in range(3))
         for storage_id in (here, elsewhere):
-            store.add(storage_id, make_record("a", user=user))
+            store.add(storage_id, self.make_record("a", user=user))
         assert end_for_user(index, user, keep=here) == 1
         assert [session.storage_id for session in index.for_user(user)] == [here]
         assert_ended(store, elsewhere)
@@ -116,7 +113,7 @@ class Abilities(StoreTests):
     def test_who_logs_out_is_found_no_more(
         self, store: Store, index: UserIndex, storage_id: str
     ) -> None:
-        record = make_record("a", user=storage_id[:8])
+        record = self.make_record("a", user=storage_id[:8])
         token = store.add(storage_id, record)
         assert index.for_user(storage_id[:8])
         store.replace(storage_id, with_word(record, "b"), token)
@@ -125,13 +122,13 @@ class Abilities(StoreTests):
     def test_people_see_where_a_session_lives(
         self, store: Store, inspectable: Inspectable, storage_id: str
     ) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         assert {one.condition for one in inspectable.inspect(storage_id)} == {"absent"}
         store.add(storage_id, record)
         copies = inspectable.inspect(storage_id)
         assert {one.version for one in copies if one.condition == "live"} == {record.version}
         assert all(one.store and one.place for one in copies)
-        store.end(storage_id, TOMORROW)
+        store.end(storage_id, self.tomorrow)
         conditions = {one.condition for one in inspectable.inspect(storage_id)}
         assert "ended" in conditions
         assert "live" not in conditions
@@ -140,7 +137,7 @@ class Abilities(StoreTests):
         self, store: Store, refreshable: Refreshable, storage_id: str
     ) -> None:
         assert refreshable.refresh(storage_id, 1) is None
-        record = make_record("a", generation=3)
+        record = self.make_record("a", generation=3)
         store.add(storage_id, record)
         for at_least in (1, 3, 4):
             found = refreshable.refresh(storage_id, at_least)
@@ -155,7 +152,7 @@ class Abilities(StoreTests):
     def test_it_may_be_used_after_closing(
         self, store: Store, closable: Closable, storage_id: str
     ) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         store.add(storage_id, record)
         closable.close()
         assert_holds(store, storage_id, record)
@@ -166,17 +163,17 @@ class Abilities(StoreTests):
     def test_a_cache_keeps_what_it_is_told_of_the_durable_store(
         self, store: Store, cache: CacheStore, storage_id: str
     ) -> None:
-        copy = make_record("a")._replace(source_rev="1-abc", validated_at=1000, unsynced=True)
+        copy = self.make_record("a")._replace(source_rev="1-abc", validated_at=1000, unsynced=True)
         cache.add(storage_id, copy)
         kept = stored(cache, storage_id).record
         assert (kept.source_rev, kept.validated_at, kept.unsynced) == ("1-abc", 1000, True)
-        cache.put_tombstone(storage_id, Record.tombstone(TOMORROW)._replace(unsynced=True))
+        cache.put_tombstone(storage_id, Record.tombstone(self.tomorrow)._replace(unsynced=True))
         assert assert_ended(cache, storage_id).unsynced
 
     def test_a_cache_forgets_what_it_is_told_to(
         self, store: Store, cache: CacheStore, storage_id: str
     ) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         outdated = cache.add(storage_id, record)
         later = with_word(record, "b")
         token = cache.replace(storage_id, later, outdated)

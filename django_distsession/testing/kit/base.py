@@ -8,14 +8,15 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable
 from ...stores.contract import Conflict, Store, Token, Versioned
 from ...stores.record import Record
-from ..records import with_word
+from ..records import HOUR, make_record, with_word
 
 T = TypeVar("T")
 
@@ -36,11 +37,13 @@ class StoreTests:
         may all lose, each on another server.
     large: the size of a payload, in bytes, that surely fits.
     too_large: one that does not, if there is a limit.
+    clock: the one that the store goes by.
     """
 
     has_one_copy = True
     large = 100_000
     too_large: int | None = None
+    clock: Clock = SYSTEM_CLOCK
 
     @pytest.fixture
     def store(self) -> Store:
@@ -69,6 +72,19 @@ class StoreTests:
         Return one that nobody has used.
         """
         return secrets.token_hex(32)
+
+    @property
+    def tomorrow(self) -> int:
+        """
+        Return this time tomorrow, in seconds since the epoch.
+        """
+        return int(self.clock.now()) + 24 * HOUR
+
+    def make_record(self, *words: str, **options: Any) -> Record:
+        """
+        Return a record that no other call returns, by the store's clock.
+        """
+        return make_record(*words, clock=self.clock, **options)
 
 
 def stored(store: Store, storage_id: str) -> Versioned:
@@ -132,11 +148,11 @@ def patiently(call: Callable[[], T]) -> T:
     """
     Call until the store can be reached again.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
     while True:
         try:
             return call()
         except StoreUnavailable:
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.monotonic() > deadline:
                 raise
             time.sleep(PAUSE)

@@ -4,14 +4,12 @@ Outages: nobody takes one for "no such session", and a write may be repeated.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ...exceptions import StoreUnavailable
 from ...stores.abilities import Inspectable, Monitored
 from ...stores.contract import Store
-from ..records import HOUR, make_record, with_word
+from ..records import with_word
 from .base import Fault, StoreTests, assert_ended, assert_fits, assert_holds, patiently
 
 
@@ -21,18 +19,17 @@ class Faults(StoreTests):
     """
 
     def test_out_of_reach_is_said_so(self, store: Store, storage_id: str, outage: Fault) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         later = with_word(record, "b")
         token = store.add(storage_id, record)
-        tomorrow = int(time.time()) + 24 * HOUR
         with outage():
             for call in (
                 lambda: store.get(storage_id),
                 lambda: store.get(storage_id[::-1]),
-                lambda: store.add(storage_id[::-1], make_record("c")),
+                lambda: store.add(storage_id[::-1], self.make_record("c")),
                 lambda: store.replace(storage_id, later, token),
-                lambda: store.end(storage_id, tomorrow, token),
-                lambda: store.end(storage_id, tomorrow),
+                lambda: store.end(storage_id, self.tomorrow, token),
+                lambda: store.end(storage_id, self.tomorrow),
             ):
                 with pytest.raises(StoreUnavailable):
                     call()
@@ -40,7 +37,7 @@ class Faults(StoreTests):
         assert_holds(store, storage_id, record)
 
     def test_after_an_outage_it_goes_on(self, store: Store, storage_id: str, outage: Fault) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         later = with_word(record, "b")
         token = store.add(storage_id, record)
         with outage(), pytest.raises(StoreUnavailable):
@@ -62,7 +59,7 @@ class Faults(StoreTests):
     def test_an_add_without_reply_can_be_repeated(
         self, store: Store, storage_id: str, lost_replies: Fault
     ) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         with lost_replies(), pytest.raises(StoreUnavailable):
             store.add(storage_id, record)
         token = patiently(lambda: store.add(storage_id, record))
@@ -72,7 +69,7 @@ class Faults(StoreTests):
     def test_a_replace_without_reply_can_be_repeated(
         self, store: Store, storage_id: str, lost_replies: Fault
     ) -> None:
-        record = make_record("a")
+        record = self.make_record("a")
         later = with_word(record, "b")
         before = store.add(storage_id, record)
         with lost_replies(), pytest.raises(StoreUnavailable):
@@ -84,9 +81,8 @@ class Faults(StoreTests):
     def test_an_end_without_reply_can_be_repeated(
         self, store: Store, storage_id: str, lost_replies: Fault
     ) -> None:
-        token = store.add(storage_id, make_record("a"))
-        tomorrow = int(time.time()) + 24 * HOUR
+        token = store.add(storage_id, self.make_record("a"))
         with lost_replies(), pytest.raises(StoreUnavailable):
-            store.end(storage_id, tomorrow, token)
-        patiently(lambda: store.end(storage_id, tomorrow, token))
+            store.end(storage_id, self.tomorrow, token)
+        patiently(lambda: store.end(storage_id, self.tomorrow, token))
         assert_ended(store, storage_id)

@@ -5,17 +5,17 @@ Several at once: nothing that was stored gets lost.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
+from ...clock import SYSTEM_CLOCK
 from ...exceptions import StoreError, StoreUnavailable
 from ...stores.contract import Conflict, Store, Versioned
 from ...stores.record import Record
-from ..records import HOUR, entries, make_record, with_word
+from ..records import entries, with_word
 from .base import PATIENCE, StoreTests, assert_ended, patiently, stored
 
 THREADS = 6
@@ -44,8 +44,8 @@ def tries() -> Iterator[None]:
     """
     Yield until somebody has had his chance.
     """
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+    deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
+    while SYSTEM_CLOCK.monotonic() < deadline:
         yield
     pytest.fail(f"There was no getting through within {PATIENCE:.0f} seconds.")
 
@@ -73,12 +73,12 @@ class Races(StoreTests):
     """
 
     def test_one_adds(self, store: Store, storage_id: str) -> None:
-        records = [make_record(f"{number}") for number in range(THREADS)]
+        records = [self.make_record(f"{number}") for number in range(THREADS)]
         raised = at_once([partial(store.add, storage_id, record) for record in records])
         self._check(store, storage_id, records, raised)
 
     def test_one_replaces(self, store: Store, storage_id: str) -> None:
-        first = make_record("first")
+        first = self.make_record("first")
         token = store.add(storage_id, first)
         records = [with_word(first, f"{number}") for number in range(THREADS)]
         raised = at_once([partial(store.replace, storage_id, record, token) for record in records])
@@ -107,7 +107,7 @@ class Races(StoreTests):
             assert not self.has_one_copy or found.record.version == won[0].version
 
     def test_no_change_is_lost(self, store: Store, storage_id: str) -> None:
-        store.add(storage_id, make_record())
+        store.add(storage_id, self.make_record())
 
         def change(thread: int) -> None:
             found = patiently(lambda: stored(store, storage_id))
@@ -124,8 +124,7 @@ class Races(StoreTests):
         assert entries(stored(store, storage_id).record) == expected
 
     def test_whoever_ends_it_wins(self, store: Store, storage_id: str) -> None:
-        store.add(storage_id, make_record())
-        expires_at = int(time.time()) + HOUR
+        store.add(storage_id, self.make_record())
 
         def change() -> None:
             # Until there is nothing to be changed any more.
@@ -136,7 +135,7 @@ class Races(StoreTests):
                 found = after_adding("x", store, storage_id, found)
 
         def end() -> None:
-            patiently(lambda: store.end(storage_id, expires_at))
+            patiently(lambda: store.end(storage_id, self.tomorrow))
 
         assert at_once([change, change, end]) == [None] * 3
         assert_ended(store, storage_id)

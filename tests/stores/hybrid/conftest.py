@@ -4,20 +4,26 @@ Web processes, as far as a session store can tell: each with a hybrid store of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
-from django_distsession import conf
 from django_distsession.backends import saving
 from django_distsession.backends.base import StoreBackedSession
-from django_distsession.backends.records import Records
+from django_distsession.backends.runtime import Runtime, runtimes
+from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.hybrid import HybridStore
+from django_distsession.stores.hybrid.single_flight import SingleFlight
+from django_distsession.stores.operations import run
 from django_distsession.stores.record import Record
-from tests.stores.hybrid.fakes import Clock, FakeCache, FakeDurable
+from tests.stores.hybrid.fakes import FakeCache, FakeDurable, Killed, call, die, one_shot
+from tests.stores.manual_clock import ManualClock
 
 REVALIDATE_AFTER = 100
+SOON = 30.0
 
 Process = type[StoreBackedSession]
 
@@ -29,7 +35,7 @@ class Tiers:
     """
 
     either: bool = False
-    clock: Clock = field(default_factory=Clock)
+    clock: ManualClock = field(default_factory=ManualClock)
     cache: FakeCache = field(default_factory=FakeCache)
     durable: FakeDurable = field(default_factory=FakeDurable)
 
@@ -38,15 +44,15 @@ class Tiers:
 
         class Session(StoreBackedSession):
             @classmethod
-            def make_store(cls, settings: conf.Settings, records: Records) -> HybridStore:
+            def make_store(cls, runtime: Runtime) -> HybridStore:
                 return HybridStore(
                     tiers.cache,
                     tiers.durable,
-                    merge=records.merge,
+                    merge=runtime.records.merge,
                     revalidate_after=REVALIDATE_AFTER,
                     either=tiers.either,
                     timeout=timeout,
-                    clock=tiers.clock,
+                    clock=tiers.clock.clock,
                 )
 
         return Session
@@ -105,13 +111,48 @@ def contents(process: Process, key: str) -> dict[str, object] | None:
     return values if session.session_key == key else None
 
 
+def killed_between_the_writes(tiers: Tiers, process: Process, key: str) -> None:
+    """
+    Save a session with one more value, which the durable store takes and the cache never sees.
+    """
+    session = loaded(process, key)
+    session["new"] = 1
+    one_shot(tiers.cache, "replace", die)
+    with pytest.raises(Killed):
+        session.save()
+
+
+def do(
+    flights: SingleFlight[str],
+    first: Callable[[], str],
+    later: Callable[[], str],
+    key: str = "key",
+    seconds: float = SOON,
+) -> str:
+    """
+    Read by two functions that block.
+    """
+    operation = flights.do_gen(key, partial(call, first), partial(call, later), Deadline(seconds))
+    return run(operation)
+
+
+def wait_for_handoff() -> None:
+    """
+    Return when what was missed has been told, or could not be.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "distsession-handoff":
+            thread.join(SOON)
+            assert not thread.is_alive()
+
+
 @pytest.fixture(autouse=True)
 def _engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(saving, "pause", lambda attempt: None)
-    before = dict(StoreBackedSession._engines)
+    monkeypatch.setattr(saving, "delay", lambda attempt: 0.0)
+    before = dict(runtimes)
     yield
-    StoreBackedSession._engines.clear()
-    StoreBackedSession._engines.update(before)
+    runtimes.clear()
+    runtimes.update(before)
 
 
 @pytest.fixture

@@ -7,14 +7,17 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stores.abilities import Copy, DurableStore, UserSession
 from django_distsession.stores.cache import CacheStore
 from django_distsession.stores.contract import Conflict, Store, Token, Versioned
 from django_distsession.stores.garbage import GCOptions, GCResult
+from django_distsession.stores.operations import Call, Operation
 from django_distsession.stores.record import Record
+
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -23,12 +26,13 @@ class Killed(BaseException):
     """
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
+def die() -> None:
+    raise Killed
 
-    def __call__(self) -> float:
-        return self.now
+
+def call(function: Callable[..., T], *args: Any) -> Operation[T]:
+    result: T = yield Call(function, *args)
+    return result
 
 
 class FakeStore(Store, ABC):
@@ -124,6 +128,27 @@ class FakeCache(FakeStore, CacheStore):
 
     def reachable_since(self, storage_id: str) -> float:
         return self.since
+
+    def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
+        return call(self.get, storage_id)
+
+    def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
+        return call(self.add, storage_id, record)
+
+    def replace_gen(self, storage_id: str, record: Record, token: Token) -> Operation[Token]:
+        return call(self.replace, storage_id, record, token)
+
+    def end_gen(self, storage_id: str, expires_at: int, token: Token = None) -> Operation[None]:
+        return call(self.end, storage_id, expires_at, token)
+
+    def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
+        return call(self.refresh, storage_id, at_least)
+
+    def put_tombstone_gen(self, storage_id: str, tombstone: Record) -> Operation[None]:
+        return call(self.put_tombstone, storage_id, tombstone)
+
+    def invalidate_gen(self, storage_id: str, token: Token) -> Operation[None]:
+        return call(self.invalidate, storage_id, token)
 
     def refresh(self, storage_id: str, at_least: int) -> Versioned | None:
         found = self.get(storage_id)

@@ -11,7 +11,7 @@ import pytest
 
 from django_distsession.backends.couchdb import CouchDBSession
 from django_distsession.exceptions import SessionContended, StoreMisconfigured, StoreUnavailable
-from django_distsession.stores.couchdb import CouchDBStore, ending
+from django_distsession.stores.couchdb import ending
 from django_distsession.stores.hybrid import HybridStore
 from tests.conftest import engine_class
 from tests.stores.couchdb.fake import FakeServer, Request, reply
@@ -134,7 +134,8 @@ def test_once_couchdb_is_known_to_be_away_nobody_who_has_a_copy_waits_for_it(
     def asked(*args: object, **kwargs: object) -> Any:
         raise AssertionError("CouchDB was asked")
 
-    monkeypatch.setattr(CouchDBStore, "get", asked)
+    store: Any = sessions.get_store()
+    monkeypatch.setattr(store._durable_gens, "get_gen", asked)
     for _ in range(3):
         assert dict(sessions(key).items()) == {"a": 1}
 

@@ -182,7 +182,7 @@ def test_repairsessions_tells_couchdb_what_memcached_took_alone(
 
     with monkeypatch.context() as outage:
         for name in ("get", "add", "replace", "end"):
-            outage.setattr(store._durable, name, away)
+            outage.setattr(store._durable_gens, f"{name}_gen", away)
         session = session_class(key)
         session["b"] = 2
         session.save()
@@ -196,7 +196,7 @@ def test_repairsessions_tells_couchdb_what_memcached_took_alone(
     for one, values in ((key, {"a": 1, "b": 2}), (new, {"c": 3})):
         durable = store._durable.get(session_class.storage_id(one) or "")
         assert durable is not None
-        opened = session_class._engine().records.decode(
+        opened = session_class.runtime.records.decode(
             session_class.storage_id(one) or "", durable.record
         )
         assert opened is not None

@@ -4,19 +4,14 @@ Saves that reached the durable store and no server of the cache, whose older cop
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from itertools import count
 
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stores.hybrid.handoff import Handoff
-from django_distsession.stores.hybrid.missed_writes import CLOCK_TOLERANCE, MissedWrites
+from django_distsession.stores.hybrid.freshness import CLOCK_TOLERANCE
 from tests.stores.hybrid.conftest import (
-    REVALIDATE_AFTER,
     Process,
     Tiers,
     change,
@@ -24,26 +19,15 @@ from tests.stores.hybrid.conftest import (
     create,
     loaded,
     storage_id,
+    wait_for_handoff,
 )
-from tests.stores.hybrid.fakes import Clock, FakeCache, one_shot
-
-SOON = 30.0
+from tests.stores.hybrid.fakes import one_shot
 
 
 def saved_without_the_cache(tiers: Tiers, process: Process, key: str, name: str = "b") -> None:
     tiers.cache.up = False
     change(process, key, name)
     tiers.cache.up = True
-
-
-def settle_down() -> None:
-    """
-    Return when what was missed has been told, or could not be.
-    """
-    for thread in threading.enumerate():
-        if thread.name == "distsession-handoff":
-            thread.join(SOON)
-            assert not thread.is_alive()
 
 
 # The process that made them.
@@ -60,6 +44,22 @@ def test_a_process_sees_its_own_save_when_the_cache_comes_back_with_an_old_copy(
     assert contents(tiers.process(), key) == {"a": 1, "b": 1}
     tiers.durable.calls.clear()
     assert contents(process, key) == {"a": 1, "b": 1}
+    assert tiers.durable.calls == []
+
+
+def test_a_save_that_reaches_the_cache_makes_good_for_one_that_did_not(tiers: Tiers) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    session = loaded(process, key)
+    tiers.cache.up = False
+    session["b"] = 1
+    session.save()
+    tiers.cache.up = True
+    tiers.cache.flush()
+    session["c"] = 1
+    session.save()
+    tiers.durable.calls.clear()
+    assert contents(process, key) == {"a": 1, "b": 1, "c": 1}
     assert tiers.durable.calls == []
 
 
@@ -100,7 +100,7 @@ def test_a_session_grown_too_large_for_the_cache_does_not_shrink_again(tiers: Ti
     assert contents(process, key) == {"a": 1, "b": 1}
 
 
-def test_a_read_that_began_before_a_write_was_missed_does_not_settle_it(tiers: Tiers) -> None:
+def test_a_read_that_began_before_a_write_was_missed_does_not_resolve_it(tiers: Tiers) -> None:
     process = tiers.process()
     key = create(process, a=1)
     session = loaded(process, key)
@@ -168,7 +168,7 @@ def test_what_was_missed_is_told_when_the_cache_is_back(tiers: Tiers) -> None:
     loaded(process, ended).flush()
     tiers.durable.calls.clear()
     tiers.cache.recover()
-    settle_down()
+    wait_for_handoff()
     assert contents(other, changed) == {"a": 1, "b": 1}
     assert contents(other, ended) is None
     assert contents(other, untouched) == {"a": 1}
@@ -183,95 +183,8 @@ def test_what_cannot_be_told_when_the_cache_is_back_is_told_later(tiers: Tiers) 
     change(process, second, "b")
     tiers.durable.up = False
     tiers.cache.recover()
-    settle_down()
+    wait_for_handoff()
     tiers.durable.up = True
     tiers.cache.recover()
-    settle_down()
+    wait_for_handoff()
     assert contents(other, first) == contents(other, second) == {"a": 1, "b": 1}
-
-
-def test_while_one_handoff_is_under_way_another_waits_for_its_turn() -> None:
-    missed = MissedWrites(REVALIDATE_AFTER)
-    missed.note("a")
-    told: list[str] = []
-
-    def bring(storage_id: str) -> None:
-        told.append(storage_id)
-        if len(told) == 1:
-            missed.note("b")
-            for _ in range(3):
-                handoff.begin()
-
-    handoff = Handoff(FakeCache(), missed, bring)
-    handoff.begin()
-    settle_down()
-    assert told == ["a", "a", "b"]
-    assert [thread.name for thread in threading.enumerate()].count("distsession-handoff") == 0
-
-
-def test_a_session_whose_servers_are_still_away_is_left_for_later() -> None:
-    missed, cache = MissedWrites(REVALIDATE_AFTER), FakeCache()
-    missed.note("a")
-    cache.since = math.inf
-    told: list[str] = []
-    Handoff(cache, missed, told.append).begin()
-    settle_down()
-    assert told == []
-
-
-# What is remembered.
-
-
-def test_only_the_latest_write_that_was_missed_settles_it() -> None:
-    missed = MissedWrites(REVALIDATE_AFTER)
-    assert missed.of("a") is None
-    missed.note("a")
-    first = missed.of("a")
-    missed.note("a")
-    missed.delivered("a", None)
-    missed.delivered("a", first)
-    assert missed.ids() == ["a"]
-    missed.delivered("a", missed.of("a"))
-    assert missed.ids() == []
-
-
-def test_a_copy_lacks_what_was_written_after_it_was_validated() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, clock=clock)
-    before = int(clock.now)
-    clock.now += 10.5
-    missed.note("a")
-    assert missed.lacks("a", before)
-    # In the same second, or by a clock that is a little ahead.
-    assert missed.lacks("a", int(clock.now + CLOCK_TOLERANCE))
-    assert not missed.lacks("a", int(clock.now + CLOCK_TOLERANCE + 1))
-    assert not missed.lacks("b", before)
-
-
-def test_past_the_limit_all_copies_from_before_are_in_doubt() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, limit=3, clock=clock)
-    before = int(clock.now)
-    names = map(str, count())
-    for _ in range(3):
-        missed.note(next(names))
-    assert not missed.may_lack("another", before)
-    missed.note(next(names))
-    assert missed.ids() == ["3"]
-    assert missed.may_lack("0", before)
-    assert missed.may_lack("another", before)
-    assert not missed.lacks("another", before)
-    assert not missed.may_lack("another", before + int(CLOCK_TOLERANCE))
-
-
-def test_what_no_copy_can_be_older_than_any_more_makes_room() -> None:
-    clock = Clock()
-    missed = MissedWrites(REVALIDATE_AFTER, limit=2, clock=clock)
-    missed.note("a")
-    missed.note("b")
-    clock.now += 1
-    missed.note("a")
-    clock.now += REVALIDATE_AFTER + CLOCK_TOLERANCE
-    missed.note("c")
-    assert missed.ids() == ["a", "c"]
-    assert not missed.may_lack("another", int(clock.now))

@@ -4,30 +4,34 @@ How concurrent reads of one session share what they read.
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
-from django_distsession.stores import sleeper
 from django_distsession.stores.deadline import Deadline
-from django_distsession.stores.hybrid.single_flight import SingleFlight, _Call
-from tests.stores.hybrid.conftest import Process, Tiers, contents, create, loaded, storage_id
-from tests.stores.hybrid.fakes import Killed
+from django_distsession.stores.hybrid.single_flight import SingleFlight, Wait, _Call
+from django_distsession.stores.operations import Operation
+from tests.stores.hybrid.conftest import (
+    SOON,
+    Process,
+    Tiers,
+    contents,
+    create,
+    do,
+    loaded,
+    storage_id,
+)
+from tests.stores.hybrid.fakes import Killed, call
 
-STORES = str(Path(sleeper.__file__).parent)
 MANY = 8
-SOON = 30
 
 
 class Gate:
@@ -48,16 +52,6 @@ class Gate:
 
 def fails(error: BaseException) -> str:
     raise error
-
-
-def do(
-    flights: SingleFlight[str],
-    first: Callable[[], str],
-    later: Callable[[], str],
-    key: str = "key",
-    seconds: float = SOON,
-) -> str:
-    return flights.do(key, first, later, Deadline(seconds))
 
 
 def wait_until_waiting(flights: SingleFlight[Any], count: int, key: str = "key") -> None:
@@ -156,87 +150,93 @@ def test_a_reader_that_is_killed_takes_nobody_with_it() -> None:
     assert not flights._calls
 
 
-class Interruption:
-    """
-    Runs something in this thread, and raises `Killed` at the n-th line of the package that it gets
-    to, be that in a `finally` or a `__del__`.
-    """
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self.came = False
-
-    def run(self, action: Callable[[], object]) -> None:
-        sys.settrace(self._trace)
-        try:
-            action()
-        except Killed:
-            pass
-        finally:
-            sys.settrace(None)
-
-    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith((STORES, contextlib.__file__)):
-            return None
-        if event == "line" and not self.came:
-            self._left -= 1
-            if self._left == 0:
-                self.came = True
-                raise Killed
-        return self._trace
+def reader(flights: SingleFlight[str], result: str) -> Operation[str]:
+    read = partial(call, lambda: result)
+    return flights.do_gen("key", read, read, Deadline(SOON))
 
 
-def run_interrupted(at: int, ahead: int, pool: ThreadPoolExecutor) -> bool:
-    """
-    Let one reader be interrupted, before whom others began, and behind whom another one waits.
-
-    ahead: how many of them. Returns whether it got so far.
-    """
+def test_a_reader_that_is_cancelled_while_it_reads_or_waits_takes_nobody_with_it() -> None:
     flights: SingleFlight[str] = SingleFlight()
-    is_over = threading.Event()
-
-    def wait_until(is_so: Callable[[], object]) -> None:
-        while not is_so() and not is_over.is_set():
-            os.sched_yield()
-
-    def slow() -> str:
-        running = flights._calls["key"]
-        following = running.following
-        # Until the reader that is interrupted waits, or for the one behind if it leads.
-        wait_until(lambda: following and (ahead == 1 or following[None]._waiting))
-        return "slow"
-
-    def own() -> str:
-        others.append(pool.submit(do, flights, lambda: "behind", lambda: "behind"))
-        if ahead == 0:
-            wait_until(lambda: flights._calls["key"].following)
-        return "own"
-
-    others = [pool.submit(do, flights, slow, slow)] if ahead else []
-    wait_until(lambda: flights._calls or not ahead)
-    if ahead == 2:
-        others.append(pool.submit(do, flights, lambda: "next", lambda: "next"))
-        wait_until(lambda: flights._calls["key"].following)
-    interruption = Interruption(at)
-    interruption.run(lambda: do(flights, own, own))
-    is_over.set()
-    assert {other.result(SOON / 2) for other in others} <= {"slow", "behind", "next"}
+    leader, second, third = (reader(flights, name) for name in ("leader", "second", "third"))
+    next(leader)
+    turn, share = next(second), next(third)
+    assert isinstance(turn, Wait)
+    assert isinstance(share, Wait)
+    leader.close()
+    assert turn.perform() is True
+    second.send(True)
+    second.close()
+    assert share.perform() is True
+    third.send(True)
+    with pytest.raises(StopIteration) as done:
+        third.send("read")
+    assert done.value.value == "read"
     assert not flights._calls
-    assert do(flights, lambda: "after", lambda: "waited") == "after"
-    return interruption.came
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("ahead", [0, 1, 2])
-def test_wherever_a_reader_is_interrupted_nobody_waits_for_it_and_nothing_stays(
-    ahead: int,
-) -> None:
-    at = 1
-    with ThreadPoolExecutor(3) as pool:
-        while run_interrupted(at, ahead, pool):
-            at += 1
-    # Some of them in the constructors, some while the reader waits, some while it ends.
-    assert at > 30
+def test_one_that_is_cancelled_before_its_turn_lets_the_others_try_again() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    leader, second, third = (reader(flights, name) for name in ("leader", "second", "third"))
+    next(leader)
+    next(second)
+    share = next(third)
+    second.close()
+    assert share.perform() is True
+    # It is the next one, after the leader.
+    again = third.send(True)
+    assert isinstance(again, Wait)
+    assert not again.call.is_over
+    with pytest.raises(StopIteration):
+        leader.send("read")
+    assert again.call.is_over
+
+
+async def drive(operation: Operation[str]) -> str:
+    """
+    Run an operation without blocking the loop, as far as it waits for other readers.
+    """
+    try:
+        request = next(operation)
+        while True:
+            if isinstance(request, Wait):
+                woken, loop = asyncio.Event(), asyncio.get_running_loop()
+                request.call.notify(partial(loop.call_soon_threadsafe, woken.set))
+                await woken.wait()
+                request = operation.send(request.call.is_over)
+            else:
+                await asyncio.sleep(0)
+                request = operation.send(request.perform())
+    except StopIteration as done:
+        return str(done.value)
+
+
+def test_coroutines_of_one_loop_wait_for_each_other_without_blocking_it() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    reads: list[str] = []
+
+    def read(name: str) -> Operation[str]:
+        reads.append(name)
+        return call(lambda: name)
+
+    async def all_at_once() -> list[str]:
+        deadline = Deadline(SOON)
+        return await asyncio.gather(
+            *(
+                drive(flights.do_gen("key", partial(read, "1st"), partial(read, "2nd"), deadline))
+                for _ in range(MANY)
+            )
+        )
+
+    assert asyncio.run(all_at_once()) == ["1st", *["2nd"] * (MANY - 1)]
+    assert reads == ["1st", "2nd"]
+
+
+def test_who_asks_to_be_woken_after_it_is_over_is_woken_at_once() -> None:
+    finished: _Call[str] = _Call()
+    finished.finish()
+    woken: list[bool] = []
+    finished.notify(lambda: woken.append(True))
+    assert woken
 
 
 def test_a_read_that_got_lost_is_waited_for_no_longer_than_the_deadline() -> None:

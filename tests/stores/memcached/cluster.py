@@ -1,5 +1,5 @@
 """
-memcached servers in this process, in place of the exchange layer: what travels between store and
+memcached servers in this process, in place of sockets: what travels between store and
 servers can be lost, delayed, applied late, or cut in half, exactly where a test wants it.
 
 They do what memcached does with `mg`, `ms` and `md`: a cas value per write, counted anew by a
@@ -8,13 +8,15 @@ server that restarts, so that an old token may fit another record by chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pytest
+
 from django_distsession.stores.circuit_breaker import HealthStatus
 from django_distsession.stores.deadline import Deadline
-from django_distsession.stores.memcached.exchange import Command
+from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.node import Node
 from django_distsession.stores.memcached.protocol import Reply
 
@@ -102,31 +104,29 @@ class Cluster:
         self.owners[node] = owner
         node.breaker = FakeBreaker(self, (owner, node.name))  # type: ignore[assignment]
 
-    def exchange(
-        self,
-        key: bytes,
-        commands: Sequence[Command],
-        deadline: Deadline,
-        body: bytes = b"",
-        *,
-        is_asked: Callable[[Node], bool] | None = None,
-    ) -> list[Reply | None]:
+    def perform(self, exchange: Exchange) -> list[Reply | None]:
         """
-        Stand in for the function of this name.
+        Stand in for the exchange's method of this name.
         """
         replies: list[Reply | None] = []
-        for position, (node, command) in enumerate(commands):
+        for position, (node, command) in enumerate(exchange.commands):
             if position == 1 and self.interruption:
                 interruption, self.interruption = self.interruption, None
                 interruption()
-            asked = node.is_up() if is_asked is None else is_asked(node)
-            replies.append(self._send(node, Request(command, body)) if asked else None)
+            request = Request(command, exchange.body)
+            replies.append(self._send(node, request) if exchange.asks(node) else None)
             if self.crash_after is not None:
                 self.crash_after -= 1
                 if self.crash_after < 0:
                     self.crash_after = None
                     raise Crash
         return replies
+
+    def replace_exchanges(self, patch: pytest.MonkeyPatch) -> None:
+        """
+        Have all exchanges performed here.
+        """
+        patch.setattr(Exchange, "perform", lambda exchange: self.perform(exchange))
 
     def _send(self, node: Node, request: Request) -> Reply | None:
         server = self.servers[node.name]

@@ -12,19 +12,23 @@ from typing import Any
 import pytest
 
 from django_distsession.backends.memcached import SessionStore
-from django_distsession.stores.deadline import Deadline
+from django_distsession.clock import SYSTEM_CLOCK
 from django_distsession.stores.memcached import MemcachedStore
 from django_distsession.stores.memcached.connection import Connection
-from django_distsession.stores.memcached.exchange import exchange
+from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.node import Node
-from django_distsession.stores.memcached.protocol import Reply, get_command
+from django_distsession.stores.memcached.protocol import Reply
 from testproject.servers import MemcachedNode, memcached_nodes
-
-# Asks for a value, its cas token and its remaining time.
-GET = get_command(b"%b")
 
 # Seconds within which a server answers.
 SOON = 10.0
+
+
+def soon() -> float:
+    """
+    Return when whatever begins now is over.
+    """
+    return SYSTEM_CLOCK.monotonic() + SOON
 
 
 @pytest.fixture
@@ -105,7 +109,8 @@ def ask(
     store = store_of(sessions)
     name = store._replica_set(sessions.storage_id(key) or "").key
     (node,) = [node for node in store.nodes if node.name == server]
-    (reply,) = exchange(name, [(node, command % name)], Deadline(SOON), body)
+    reply: Reply | None
+    (reply,) = Exchange(name, [(node, command % name)], soon(), body).perform()
     assert reply is not None
     return reply
 
@@ -120,12 +125,12 @@ def out_of_reach(node: Node) -> Iterator[None]:
         raise OSError("out of reach")
 
     connect = node._connect
-    node._connect = node._pool._connect = cut_off
+    node._connect = node.pool._connect = cut_off
     node.failed(OSError("out of reach"))
     try:
         yield
     finally:
-        node._connect = node._pool._connect = connect
+        node._connect = node.pool._connect = connect
         node.breaker.succeeded()
 
 

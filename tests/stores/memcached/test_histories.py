@@ -29,7 +29,6 @@ from django_distsession.backends import saving
 from django_distsession.backends.memcached import SessionStore
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stores.memcached import reconciler
-from django_distsession.stores.memcached import replica_set as replica_set_module
 
 from .cluster import Cluster, Crash, FakeServer
 
@@ -74,9 +73,9 @@ class Histories(RuleBasedStateMachine):
         )
         self.overrides.enable()
         self.patch = pytest.MonkeyPatch()
-        self.replace_exchange()
+        self.replace_exchanges()
         self.patch.setattr(reconciler, "LONGEST_PAUSE", 0)
-        self.patch.setattr(saving, "pause", lambda attempt: None)
+        self.patch.setattr(saving, "delay", lambda attempt: 0.0)
         self.processes: list[Any] = [
             type(f"Process{number}", (SessionStore,), {}) for number in range(CLIENTS)
         ]
@@ -99,8 +98,8 @@ class Histories(RuleBasedStateMachine):
             for node in process.get_store().nodes:
                 self.cluster.owned_by(number, node)
 
-    def replace_exchange(self) -> None:
-        self.patch.setattr(replica_set_module, "exchange", self.cluster.exchange)
+    def replace_exchanges(self) -> None:
+        self.cluster.replace_exchanges(self.patch)
 
     def teardown(self) -> None:
         self.patch.undo()

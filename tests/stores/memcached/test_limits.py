@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from django_distsession.backends import base, expiry, loading, saving
+from django_distsession.clock import Clock
 from django_distsession.exceptions import RecordTooLarge, StoreUnavailable
 from django_distsession.stamps import Stamp
-from django_distsession.stores.memcached import MemcachedStore, wire
-from django_distsession.stores.memcached import replica_set as replica_set_module
+from django_distsession.stores.memcached import wire
 from django_distsession.stores.memcached.connection import Connection
-from django_distsession.stores.memcached.exchange import exchange
+from django_distsession.stores.memcached.exchange import Exchange
+from django_distsession.stores.memcached.protocol import Reply
 from django_distsession.stores.record import Record
 from testproject.servers import MemcachedNode
 
@@ -72,7 +72,7 @@ def test_what_just_fits_is_taken(use: Any, limit: str) -> None:
     with MemcachedNode([*small(limit), "-m", "128"]) as node:
         store = store_of(use([node]))
         store.get("x" * 64)
-        (connection,) = store.nodes[0]._pool._idle
+        (connection,) = store.nodes[0].pool._idle
         room = connection.item_limit - wire.HEADER.size - len(store._prefix) - 64 - 128
         later = int(time.time()) + DAY
         for step, less in enumerate((0, 1, 7, 48, 300)):
@@ -194,7 +194,7 @@ def test_a_session_that_ends_with_the_browser_is_kept_for_the_cookie_age(
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])
 def test_clocks_that_disagree_end_no_session_early(
-    use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch, ahead: int
+    use: Any, nodes: list[MemcachedNode], ahead: int
 ) -> None:
     sessions = use(nodes)
     session = sessions()
@@ -202,32 +202,17 @@ def test_clocks_that_disagree_end_no_session_early(
     session.set_expiry(600)
     session.save()
     key = session.session_key or ""
-    real = time.time
-
-    class Clock:
-        """
-        What a web server whose clock is wrong calls time.
-        """
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(time, name)
-
-        @staticmethod
-        def time() -> float:
-            return real() + ahead
-
-    for module in (base, expiry, loading, saving):
-        monkeypatch.setattr(module, "time", Clock())
-    monkeypatch.setattr(store_of(sessions), "_clock", Clock.time)
-    assert contents(sessions, key) == {"a": 1, "_session_expiry": 600}
-    late = sessions(key)
+    # Those of a web server whose clock is wrong.
+    clock = Clock(now=lambda: time.time() + ahead)
+    elsewhere: Any = type("Elsewhere", (sessions,), {"clock": clock})
+    assert contents(elsewhere, key) == {"a": 1, "_session_expiry": 600}
+    late = elsewhere(key)
     late["b"] = 2
     late.save()
-    # Copies that were put together by that server live on elsewhere, too.
+    # Copies that were put together there live on here, too.
     victim = holders(sessions, key, nodes)[0]
     ask(sessions, key, victim.address, b"md %b")
-    assert contents(sessions, key)["b"] == 2
-    monkeypatch.undo()
+    assert contents(elsewhere, key)["b"] == 2
     assert contents(sessions, key)["b"] == 2
     assert set(copies(sessions, key).values()) == {"live", "absent"}
 
@@ -269,37 +254,6 @@ def test_a_record_with_a_damaged_time_can_be_ended(
     assert contents(sessions, key) == {}
 
 
-@pytest.mark.parametrize("offset", [-3600, 3600])
-def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(
-    nodes: list[MemcachedNode], offset: int
-) -> None:
-    def store(offset: int) -> MemcachedStore:
-        return MemcachedStore(
-            [node.address for node in nodes[:2]],
-            namespace=storage_id,
-            merge=lambda storage_id, records: records[0],
-            replicas=2,
-            quorum=1,
-            clock=lambda: now + offset,
-        )
-
-    storage_id, now = random.randbytes(32).hex(), int(time.time())
-    right, wrong = store(0), store(offset)
-    try:
-        token = right.add(storage_id, Record(Stamp(1, "a" * 8), now + 100, now, b"payload"))
-        first, second = right.nodes
-        # The first server lost its copy, is given one, and is soon the only one with any.
-        right.invalidate(storage_id, {first: token[first]})
-        assert wrong.get(storage_id) is not None
-        right.invalidate(storage_id, {second: token[second]})
-        found = right.get(storage_id)
-        assert found is not None
-        assert found.record.expires_at == now + 100
-    finally:
-        right.close()
-        wrong.close()
-
-
 def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
     use: Any, nodes: list[MemcachedNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,14 +264,15 @@ def test_a_server_whose_clock_stood_still_does_not_prolong_a_session(
     assert before is not None
     first = store_of(sessions).nodes[0].name
 
-    def first_counts_late(key: bytes, commands: Any, *args: Any, **options: Any) -> Any:
-        replies = exchange(key, commands, *args, **options)
+    perform = Exchange.perform
+
+    def first_counts_late(exchange: Exchange) -> list[Reply | None]:
         return [
             reply and reply._replace(ttl=reply.ttl + 1000 * (node.name == first))
-            for (node, _), reply in zip(commands, replies, strict=True)
+            for (node, _), reply in zip(exchange.commands, perform(exchange), strict=True)
         ]
 
-    monkeypatch.setattr(replica_set_module, "exchange", first_counts_late)
+    monkeypatch.setattr(Exchange, "perform", first_counts_late)
     found = store_of(sessions).get(storage_id)
     assert found is not None
     assert found.record.expires_at == before.record.expires_at

@@ -97,7 +97,7 @@ def test_a_forked_child_leaves_its_parents_connections_alone(
 ) -> None:
     sessions = use(nodes[:2])
     key = stored(sessions, a=1)
-    connections = [node._pool._idle[0] for node in store_of(sessions).nodes]
+    connections = [node.pool._idle[0] for node in store_of(sessions).nodes]
     opaques = [connection._opaque for connection in connections]
     with warnings.catch_warnings():
         # Python warns of threads, which other tests may have left; the child starts none.
@@ -106,7 +106,7 @@ def test_a_forked_child_leaves_its_parents_connections_alone(
     if not child:
         # Whatever happens here, the child must not go on with the tests.
         try:
-            fresh = all(not node._pool._idle for node in store_of(sessions).nodes)
+            fresh = all(not node.pool._idle for node in store_of(sessions).nodes)
             os._exit(0 if fresh and contents(sessions, key) == {"a": 1} else 1)
         finally:
             os._exit(2)

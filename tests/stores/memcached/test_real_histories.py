@@ -51,12 +51,12 @@ class RealTwoReplicas(TwoReplicas):
     def make_servers(self) -> list[FakeServer]:
         return [RealServer(node) for node in self.nodes]
 
-    def replace_exchange(self) -> None:
+    def replace_exchanges(self) -> None:
         """
         Leave it as it is.
         """
 
-    replace_breakers = replace_exchange
+    replace_breakers = replace_exchanges
 
     # Not to be had here. Without the decorator they are no rules.
     reply_is_lost: Any = None

@@ -4,7 +4,6 @@ Sessions that nobody looks at outlive a rolling restart, because `repairsessions
 
 from __future__ import annotations
 
-import base64
 import socket
 from io import StringIO
 from typing import Any
@@ -14,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from testproject.servers import MemcachedNode
 
-from .conftest import await_recovery, contents, copies, holders, store_of, stored
+from .conftest import await_recovery, contents, copies, holders, stored
 
 
 def repair(*arguments: str, **options: Any) -> str:
@@ -130,40 +129,3 @@ def test_an_engine_without_replicas_has_nothing_to_repair(settings: Any) -> None
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     with pytest.raises(CommandError, match="nothing to repair"):
         repair()
-
-
-def test_a_listing_that_somebody_else_asked_for_is_waited_for(
-    use: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from django_distsession.stores.memcached.connection import Connection, CrawlerBusy
-
-    with MemcachedNode() as node:
-        sessions = use([node])
-        stored(sessions, a=1)
-        dump, busy = Connection.dump_keys, [True]
-
-        def dump_keys(connection: Connection, patience: float) -> Any:
-            if busy:
-                busy.pop()
-                raise CrawlerBusy
-            return dump(connection, patience)
-
-        monkeypatch.setattr(Connection, "dump_keys", dump_keys)
-        with store_of(sessions).list_ids(store_of(sessions).nodes[0]) as ids:
-            assert len(list(ids)) == len(ids) == 1
-
-
-@pytest.mark.parametrize("name", ["0" * 7, "x" * 129, "A" * 64, "a b", "\x00"])
-def test_what_is_stored_under_our_prefix_and_is_no_session_is_passed_by(
-    use: Any, nodes: list[MemcachedNode], name: str
-) -> None:
-    sessions = use(nodes[:2])
-    key = stored(sessions, a=1)
-    prefix = store_of(sessions)._prefix
-    binary = base64.b64encode(prefix + name.encode())
-    with socket.create_connection(("127.0.0.1", nodes[0].port)) as server:
-        server.sendall(b"ms %b 1 b\r\nx\r\n" % binary)
-        assert server.recv(100).startswith(b"HD")
-    assert "2 copies seen: 0 sessions repaired" in repair()
-    assert all(server["up"] for server in sessions.status())
-    assert contents(sessions, key) == {"a": 1}
