@@ -31,7 +31,7 @@ def main(checkout: Path) -> None:
     assert "site-packages" in installed.parts, installed
     assert checkout not in installed.parents or ".tox" in installed.parts, installed
     assert metadata.version("django-distsession") == django_distsession.__version__
-    for needed in ("py.typed", "designs"):
+    for needed in ("py.typed", "stores/couchdb/designs/bundled"):
         assert (installed.parent / needed).exists(), needed
     with memcached() as address:
         settings.configure(

@@ -11,12 +11,12 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..secret import Secret
 from ..stores.couchdb import CouchDBStore
-from ..stores.couchdb.address import Address
 from ..stores.couchdb.client import Client
+from ..stores.couchdb.client.connect import connect
 from ..stores.couchdb.conditional import ConditionalReads
-from ..stores.couchdb.connect import connect
 from ..stores.couchdb.designs import bundled_designs, own_designs
-from ..stores.couchdb.setup import SetUp
+from ..stores.couchdb.designs.setup import SetUp
+from ..stores.couchdb.http.address import Address
 from .base import StoreBackedSession
 from .runtime import Runtime
 
@@ -46,7 +46,7 @@ class CouchDBSession(StoreBackedSession):
 
         usual = cls._usual_client(given, database)
         conditional = (
-            ConditionalReads(given.cache_entries, given.cache_bytes)
+            ConditionalReads(given.cache_entries, given.cache_bytes, clock=runtime.clock)
             if given.conditional_reads
             else None
         )
@@ -59,6 +59,7 @@ class CouchDBSession(StoreBackedSession):
             hashed=runtime.settings.hash_keys,
             index_timeout=given.index_timeout,
             grace=given.expiry_grace,
+            clock=runtime.clock,
         )
 
     @classmethod
@@ -97,8 +98,10 @@ class CouchDBSession(StoreBackedSession):
             return Client(import_string(given.client)(), database)
         return cls._connect(given, given.urls, database)
 
-    @staticmethod
-    def _connect(given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str) -> Client:
+    @classmethod
+    def _connect(
+        cls, given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str
+    ) -> Client:
         server = connect(
             urls,
             timeout=given.timeout,
@@ -106,6 +109,7 @@ class CouchDBSession(StoreBackedSession):
             auth=given.auth,
             ca_file=given.ca_file,
             retry_after=given.retry_after,
+            clock=cls.clock,
         )
         return Client(server, database)
 

@@ -48,7 +48,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 def _plain_http(given: conf.CouchDBSettings) -> Iterator[CheckMessage]:
     # Imports CouchDB's client.
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     for key, urls in (("URL", given.urls), ("ADMIN_URL", given.admin_urls)):
         addresses = [Address(url) for url in urls]
@@ -112,7 +112,7 @@ def check_error_reports(
     """
     if "COUCHDB" not in needed_sections() or conf.problems():
         return []
-    from ..stores.couchdb.address import Address
+    from ..stores.couchdb.http.address import Address
 
     given = conf.get().couchdb
     if given is None or not any(

@@ -31,7 +31,7 @@ def check_design_documents(
     # Imports CouchDB's client.
     from ..backends.couchdb import CouchDBSession
     from ..exceptions import StoreError, StoreUnavailable
-    from ..stores.couchdb.migration import Migration
+    from ..stores.couchdb.designs.migration import Migration
 
     given = conf.get().couchdb
     engine = current_engine()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..stores.couchdb.migration import Watcher
+from ..stores.couchdb.designs.migration import Watcher
 from .progress import bar_maker
 
 Write = Callable[[str], Any]

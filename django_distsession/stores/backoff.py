@@ -5,7 +5,6 @@ Pausing before a compare-and-swap is tried again, so that those who fight for on
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
 # Seconds.
@@ -27,16 +26,3 @@ def delay(
     "Full jitter": Brooker, "Exponential backoff and jitter", 2015.
     """
     return uniform(0.0, min(first * 2 ** min(attempt, 10), longest))
-
-
-def pause(
-    attempt: int,
-    *,
-    longest: float = LONGEST_PAUSE,
-    uniform: Callable[[float, float], float] = random.uniform,
-    sleep: Callable[[float], object] = time.sleep,
-) -> None:
-    """
-    Sleep for such a time.
-    """
-    sleep(delay(attempt, longest=longest, uniform=uniform))

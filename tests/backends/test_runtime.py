@@ -4,6 +4,7 @@ What all sessions of an engine share.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -68,3 +69,15 @@ def test_sessions_go_by_the_clock_of_their_engine(in_memory: Engine) -> None:
     now = 1060.0
     assert not own().exists(session.session_key or "")
     assert own(session.session_key).load() == {}
+
+
+@pytest.mark.parametrize("session_class", ["couchdb", "hybrid"], indirect=True)
+def test_stores_go_by_the_clock_of_their_engine(session_class: Engine) -> None:
+    key = stored(session_class, _auth_user_id=7)
+    now = time.time()
+    own: Engine = type("Own", (session_class,), {"clock": Clock(now=lambda: now)})
+    assert len(own.for_user(7)) == 1
+    now += session_class().get_session_cookie_age() + 60
+    assert own.for_user(7) == []
+    assert own(key).load() == {}
+    assert len(session_class.for_user(7)) == 1

@@ -73,7 +73,7 @@ def test_such_a_version_is_not_read_from_a_store() -> None:
     state = session_that_spells()
     record = records.encode(STORAGE_ID, state, records.codec.dumps(state.values))
     forged = with_bytes_moved(record, record.payload.index(WANTED) - SignedCodec.SIGNATURE_BYTES)
-    document = to_document(STORAGE_ID, forged, None, as_json=False)
+    document = to_document(STORAGE_ID, forged, None, 1, as_json=False)
     with pytest.raises(ForeignDocument):
         to_record(document, as_json=False)
 

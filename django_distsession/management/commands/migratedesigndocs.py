@@ -18,9 +18,9 @@ from ...conf import rules
 from ...engine import current_engine
 from ...exceptions import StoreError
 from ...stores.couchdb.designs import forgotten_versions
-from ...stores.couchdb.migration import Migration, MigrationRefused, Watcher
-from ...stores.couchdb.planning import Entry, Plan, State
-from ...stores.couchdb.setup import SetUp
+from ...stores.couchdb.designs.migration import Migration, MigrationRefused, Watcher
+from ...stores.couchdb.designs.planning import Entry, Plan, State
+from ...stores.couchdb.designs.setup import SetUp
 from ..watchers import watching
 
 

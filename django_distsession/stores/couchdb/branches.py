@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 from ...exceptions import SessionContended, StoreError
 from ..contract import Merge, Versioned
 from ..deadline import Deadline
+from ..operations import Call, Operation
 from ..reconcile import reconcile
 from ..record import Record
 from . import tokens
-from .client import Client, RequestFailed, portions
+from .client import Client, RequestFailed
+from .client.client import portions
 
 logger = logging.getLogger("django_distsession.couchdb")
 
@@ -40,7 +42,7 @@ class Branches(NamedTuple):
 
     record: of all together; None where none can be read. winner: the winning revision.
     seen: the losing revisions whose content the record holds.
-    expiries: what each branch says of its expiry, which may be anything.
+    leaves: the documents, each of which may say anything.
     unread: how many branches cannot be read. left: how many nobody looked at. gone: how many were
     removed in the meantime.
     """
@@ -48,27 +50,27 @@ class Branches(NamedTuple):
     record: Record | None
     winner: str
     seen: list[str]
-    expiries: list[Any]
+    leaves: list[dict[str, Any]]
     unread: int
     left: int
     gone: int
 
 
-def read_branches(
+def branches_gen(
     client: Client,
     merge: Merge,
     read: Read,
     storage_id: str,
     document: dict[str, Any],
     deadline: Deadline | None = None,
-) -> Branches:
+) -> Operation[Branches]:
     """
     Bring together what all branches say of a document that was read with its conflicts, as far as
     `MOST_BRANCHES`.
     """
     conflicts: list[str] = document["_conflicts"]
     losing = conflicts[:MOST_BRANCHES]
-    leaves = [document, *client.leaves(storage_id, losing, deadline)]
+    leaves = [document, *(yield Call(client.leaves, storage_id, losing, deadline))]
     read_leaves = [(leaf["_rev"], record) for leaf in leaves if (record := read(leaf)) is not None]
     record = reconcile(storage_id, [record for _, record in read_leaves], merge)
     winner = document["_rev"]
@@ -76,26 +78,31 @@ def read_branches(
         record,
         winner,
         [rev for rev, _ in read_leaves if record is not None and rev != winner],
-        [leaf.get("expires_at") for leaf in leaves],
+        leaves,
         len(leaves) - len(read_leaves),
         len(conflicts) - len(losing),
         1 + len(losing) - len(leaves),
     )
 
 
-def read_whole(
-    client: Client, merge: Merge, read: Read, storage_id: str, deadline: Deadline
-) -> Versioned | None:
+def merged_gen(
+    client: Client,
+    merge: Merge,
+    read: Read,
+    storage_id: str,
+    document: dict[str, Any],
+    deadline: Deadline,
+) -> Operation[Versioned | None]:
     """
-    Return what all branches of a document say together, None where none can be read.
+    Return what all branches say together of a document that was read with its conflicts, None where
+    none can be read.
 
     The token is the winning revision's, with those of the losing ones that could be read.
     `RequestFailed` if there are more of them than a request should read. A branch that is gone by
     the time that it is asked for was merged into a winner which is not the one that was read, so
     the document is read again; `SessionContended` if that goes on and on.
     """
-    for _ in range(MAX_READS):
-        document = client.get(storage_id, deadline, conflicts=True)
+    for left in reversed(range(MAX_READS)):
         if not document.get("_conflicts"):
             record = read(document)
             return None if record is None else Versioned(record, tokens.join(document["_rev"]))
@@ -105,12 +112,13 @@ def read_whole(
                 'conflicting branches, too many for a request. "manage.py clearsessions" merges '
                 "them."
             )
-        branches = read_branches(client, merge, read, storage_id, document, deadline)
-        if branches.gone:
-            continue
-        if branches.record is None:
-            return None
-        return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
+        branches = yield from branches_gen(client, merge, read, storage_id, document, deadline)
+        if not branches.gone:
+            if branches.record is None:
+                return None
+            return Versioned(branches.record, tokens.join(branches.winner, branches.seen))
+        if left:
+            document = yield Call(client.get, storage_id, deadline, True)
     raise SessionContended("The branches of a session in CouchDB kept changing as they were read.")
 
 
@@ -138,7 +146,7 @@ def try_to_remove_branches(
     client: Client, storage_id: str, revs: list[str], deadline: Deadline
 ) -> None:
     """
-    See `remove_branches`. It may fail: what is left is merged and removed another time.
+    Remove branches, or leave them: what is left is merged and removed another time.
     """
     try:
         remove_branches(client, storage_id, revs, deadline)

@@ -28,18 +28,19 @@ document, which is right too, only no faster.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable
 from typing import Any
 
+from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable
 from ..contract import Versioned
 from ..deadline import Deadline
+from ..operations import Call, Operation
 from ..record import Record
 from . import documents, tokens
-from .client import Client
+from .branches import Read
+from .client import Client, DatabaseMissing, DocumentMissing
+from .http.transport import dump
 from .recent import Known, Recent
-from .transport import dump
 
 # Seconds.
 CHECK_AFTER = 60.0
@@ -53,9 +54,7 @@ class ConditionalReads:
     What a store with conditional reads remembers, and what it does at the end of a session.
     """
 
-    def __init__(
-        self, entries: int, size: int, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, entries: int, size: int, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.recent = Recent(entries, size)
         self._clock = clock
 
@@ -64,9 +63,30 @@ class ConditionalReads:
         Return what a conditional read compares with; None if it is not time for one.
         """
         known = self.recent.get(storage_id)
-        if known is None or self._clock() - known.validated_at > CHECK_AFTER:
+        if known is None or self._clock.monotonic() - known.validated_at > CHECK_AFTER:
             return None
         return known
+
+    def read_gen(
+        self, client: Client, read: Read, storage_id: str, known: Known
+    ) -> Operation[Versioned | None]:
+        """
+        Read a session that changed since it was known; else return what is known.
+        """
+        rev, _ = tokens.split(known.found.token)
+        try:
+            document = yield Call(client.get_unless, storage_id, rev or "", client.deadline())
+        except (DocumentMissing, DatabaseMissing):
+            self.checked(storage_id, None)
+            return None
+        if document is None:
+            return known.found
+        record = read(document)
+        if record is None:
+            return None
+        found = Versioned(record, tokens.join(document["_rev"]))
+        self.changed(storage_id, found, known)
+        return found
 
     def checked(self, storage_id: str, found: Versioned | None) -> None:
         """
@@ -75,7 +95,7 @@ class ConditionalReads:
         if found is None or found.record.ended or tokens.split(found.token)[1]:
             self.recent.forget(storage_id)
         else:
-            self.recent.put(storage_id, Known(found, self._clock()))
+            self.recent.put(storage_id, Known(found, self._clock.monotonic()))
 
     def changed(self, storage_id: str, found: Versioned, before: Known | None) -> None:
         """
@@ -91,9 +111,10 @@ def outrank(client: Client, storage_id: str, tombstone: Record, deadline: Deadli
     """
     Write the end of a session so that it wins over every branch. May be repeated.
     """
-    document: dict[str, Any] = documents.to_document(storage_id, tombstone, None, as_json=False)
-    document["updated_at"] = tombstone.expires_at
-    # One revision, one content, whoever writes it.
+    # One revision, one content, whoever writes it, and when.
+    document: dict[str, Any] = documents.to_document(
+        storage_id, tombstone, None, tombstone.expires_at, as_json=False
+    )
     digest = hashlib.blake2b(dump(document), digest_size=16).hexdigest()
     document["_rev"] = f"{OUTRANKING}-{digest}"
     document["_revisions"] = {"start": OUTRANKING, "ids": [digest]}

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from typing import Any
 
-from ...stamps import Stamp, whole
+from ...stamps import LARGEST, Stamp, whole
 from ..record import Record
 
 TYPE = "session"
@@ -22,12 +21,12 @@ class ForeignDocument(Exception):
 
 
 def to_document(
-    storage_id: str, record: Record, rev: str | None, *, as_json: bool
+    storage_id: str, record: Record, rev: str | None, now: int, *, as_json: bool
 ) -> dict[str, Any]:
     """
     Return the document of a record.
 
-    rev: the revision that it replaces, None for a new one.
+    rev: the revision that it replaces, None for a new one. now: seconds since the epoch.
     as_json: the payload is a JSON object, whose fields become the document's own.
     """
     document: dict[str, Any] = {
@@ -36,7 +35,7 @@ def to_document(
         "version": list(record.version),
         "user": record.user,
         "created_at": record.created_at,
-        "updated_at": int(time.time()),
+        "updated_at": now,
         "expires_at": record.expires_at,
         "ended": record.ended,
     }
@@ -63,21 +62,28 @@ def to_record(document: dict[str, Any], *, as_json: bool) -> Record:
         if not is_ours or not (user is None or type(user) is str):
             raise ForeignDocument
         generation, tag = document["version"]
+        times = (document["expires_at"], document["created_at"], document.get("retain_until", 0))
+        if set(map(type, times)) != {int} or min(times) < 0 or max(times) > LARGEST:
+            times = whole(times[0]), whole(times[1]), whole(times[2])
+        if ended:
+            payload = b""
+        elif as_json:
+            payload = _dumped({"data": document["data"], "stamps": document["stamps"]})
+        else:
+            payload = base64.b64decode(document["data"], validate=True)
+        expires_at, created_at, retain_until = times
         return Record(
             Stamp.stored(generation, tag),
-            whole(document["expires_at"]),
-            whole(document["created_at"]),
-            b"" if ended else _payload(document, as_json),
+            expires_at,
+            created_at,
+            payload,
             user,
             ended,
-            retain_until=whole(document.get("retain_until", 0)),
+            retain_until=retain_until,
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ForeignDocument from error
 
 
-def _payload(document: dict[str, Any], as_json: bool) -> bytes:
-    if as_json:
-        payload = {"data": document["data"], "stamps": document["stamps"]}
-        return json.dumps(payload, separators=(",", ":")).encode()
-    return base64.b64decode(document["data"], validate=True)
+def _dumped(payload: dict[str, Any]) -> bytes:
+    return json.dumps(payload, separators=(",", ":")).encode()

@@ -7,10 +7,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+from ...clock import Clock
 from ...exceptions import SessionContended
-from ..backoff import pause
+from ..backoff import delay
 from ..contract import Conflict, Token, Versioned
 from ..deadline import Deadline
+from ..operations import Operation, Pause
 from ..record import Record
 
 # For so many seconds it is tried; each save that came first was made within milliseconds.
@@ -18,13 +20,14 @@ END_SECONDS = 10.0
 LONGEST_PAUSE = 0.02
 
 
-def end(
+def end_gen(
     tombstone: Record,
     token: Token,
     *,
-    read: Callable[[], Versioned | None],
-    put: Callable[[Record, Token], object],
-) -> Record | None:
+    read: Callable[[], Operation[Versioned | None]],
+    put: Callable[[Record, Token], Operation[Token]],
+    clock: Clock,
+) -> Operation[Record | None]:
     """
     Put a tombstone in the place of whatever is stored, and return the one that is there then. None
     where nothing is stored: there is nothing to end.
@@ -32,8 +35,8 @@ def end(
     token: of the revision to be replaced, where the caller has one. read, put: each an operation of
     its own, with its own deadline. `SessionContended` if it cannot be done.
     """
-    limit = Deadline(END_SECONDS)
-    found = None if token else read()
+    limit = Deadline(END_SECONDS, clock.monotonic)
+    found = None if token else (yield from read())
     for attempt in itertools.count():
         if token is None:
             if found is None:
@@ -42,16 +45,16 @@ def end(
                 return found.record
             token = found.token
         try:
-            put(tombstone, token)
+            yield from put(tombstone, token)
             return tombstone
         except Conflict as conflict:
             found, token = conflict.current, None
         if limit.left <= 0:
             break
         if attempt:
-            pause(attempt, longest=LONGEST_PAUSE)
+            yield Pause(delay(attempt, longest=LONGEST_PAUSE))
             # Whoever took a turn meanwhile has moved the revision on.
-            found = read()
+            found = yield from read()
     raise SessionContended(
         f"A session in CouchDB kept changing for {END_SECONDS:.0f} seconds, in which it could not "
         "be ended."

@@ -44,9 +44,6 @@ class Recent:
         self._lock = threading.Lock()
 
     def get(self, storage_id: str) -> Known | None:
-        """
-        Return what is known of a session.
-        """
         with self._lock:
             known = self._known.get(storage_id)
             if known is not None:
@@ -68,9 +65,6 @@ class Recent:
                 self._drop(next(iter(self._known)))
 
     def forget(self, storage_id: str) -> None:
-        """
-        Forget a session.
-        """
         with self._lock:
             self._drop(storage_id)
 
@@ -81,9 +75,6 @@ class Recent:
 
     @property
     def usage(self) -> tuple[int, int]:
-        """
-        How many records, and how many bytes.
-        """
         with self._lock:
             return len(self._known), self._used
 

@@ -9,7 +9,7 @@ import logging
 import re
 
 from ...exceptions import SessionContended, StoreError, StoreUnavailable, UnreadableCopy
-from .errors import RequestFailed
+from .client.errors import RequestFailed
 
 # What is said of one session or one document, while the server answers.
 OF_ONE = (RequestFailed, SessionContended, UnreadableCopy)

@@ -2,42 +2,34 @@
 Records in CouchDB, one document per session. What a token is, `tokens` tells.
 
 Every read asks for conflicts and merges all branches (`branches`), unless conditional reads are
-on (`conditional`).
+on (`conditional`). A save that finds the database missing has it made (`first_use`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from ... import suspicious
-from ...exceptions import StoreMisconfigured, StoreUnavailable
+from ...clock import SYSTEM_CLOCK, Clock
+from ...exceptions import StoreUnavailable
 from ..abilities import Copy, DurableStore, UserSession
 from ..contract import Conflict, Merge, Token, Versioned
 from ..deadline import Deadline
 from ..garbage import GCOptions, GCResult
+from ..operations import Call, GeneratorStore, Operation, run
 from ..record import Record
-from . import documents, tokens, users
-from .branches import Branches, read_branches, read_whole, try_to_remove_branches
-from .client import (
-    AnswerUnexpected,
-    Client,
-    DatabaseMissing,
-    DesignMissing,
-    DocumentMissing,
-    RevisionConflict,
-)
+from . import documents, ending, tokens, users
+from .branches import Branches, branches_gen, merged_gen, try_to_remove_branches
+from .client import Client, DatabaseMissing, DocumentMissing, RevisionConflict
 from .conditional import ConditionalReads, outrank
-from .ending import end
-from .garbage_collector import GarbageCollector
+from .designs.setup import SetUp
+from .first_use import NOT_READY, FirstUse
+from .garbage.collector import GarbageCollector
 from .reporting import Reporter
-from .setup import COMMAND, URL, SetUp, check_address
-
-T = TypeVar("T")
 
 
-class CouchDBStore(DurableStore):
+class CouchDBStore(GeneratorStore, DurableStore):
     """
     client: for the request path; a plain member of the database will do.
     set_up: what makes a missing database; it also knows the client with an admin's rights.
@@ -60,10 +52,12 @@ class CouchDBStore(DurableStore):
         hashed: bool = True,
         index_timeout: float = 10.0,
         grace: int = 300,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client = client
-        self._set_up = set_up
+        self._admin = set_up.admin
+        self._admin.share_health(client)
+        self._first_use = FirstUse(client, set_up)
         self._merge = merge
         self._as_json = as_json
         self._conditional = conditional
@@ -72,48 +66,46 @@ class CouchDBStore(DurableStore):
         self._grace = grace
         self._clock = clock
 
-    def get(self, storage_id: str) -> Versioned | None:
+    # Reading.
+
+    def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
+        conditional = self._conditional
+        if conditional and (known := conditional.known(storage_id)):
+            return conditional.read_gen(self._client, self._record, storage_id, known)
+        return self._read_gen(storage_id)
+
+    def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
+        return self._read_gen(storage_id)
+
+    def _read_gen(
+        self, storage_id: str, deadline: Deadline | None = None, *, again: bool = False
+    ) -> Operation[Versioned | None]:
         """
-        Read the document: one GET, and one more where there are conflicts.
+        Read all branches: one GET, and one more where there are conflicts.
+
+        again: whether this is the second try.
         """
-        deadline = self._client.deadline()
-        known = self._conditional and self._conditional.known(storage_id)
-        if not known or not self._conditional:
-            return self._read(storage_id, deadline)
-        rev, _ = tokens.split(known.found.token)
+        client = self._client
+        deadline = deadline or Deadline(client.timeout, self._clock.monotonic)
+        found = None
         try:
-            document = self._client.get_unless(storage_id, rev or "", deadline)
-        except (DocumentMissing, DatabaseMissing):
-            self._conditional.checked(storage_id, None)
-            return None
-        if document is None:
-            return known.found
-        record = self._record(document)
-        if record is None:
-            return None
-        found = Versioned(record, tokens.join(document["_rev"]))
-        self._conditional.changed(storage_id, found, known)
-        return found
-
-    def _read(self, storage_id: str, deadline: Deadline) -> Versioned | None:
-        """
-        Read all branches.
-        """
-
-        def read(deadline: Deadline) -> Versioned | None:
-            return read_whole(self._client, self._merge, self._record, storage_id, deadline)
-
-        try:
-            found = self._ready(read, deadline)
+            document = yield Call(client.get, storage_id, deadline, True)
+            if document.get("_conflicts"):
+                found = yield from merged_gen(
+                    client, self._merge, self._record, storage_id, document, deadline
+                )
+            elif (record := self._record(document)) is not None:
+                found = Versioned(record, tokens.join(document["_rev"]))
         except DocumentMissing:
-            found = None
+            pass
+        except NOT_READY as error:
+            if again:
+                raise
+            read = partial(self._read_gen, storage_id, again=True)
+            return (yield from self._first_use.retry_gen(error, deadline, read))
         if self._conditional:
             self._conditional.checked(storage_id, found)
         return found
-
-    def _branches(self, storage_id: str, document: dict[str, Any]) -> Branches:
-        admin = self._set_up.admin
-        return read_branches(admin, self._merge, self._record, storage_id, document)
 
     def _record(self, document: dict[str, Any]) -> Record | None:
         try:
@@ -122,19 +114,74 @@ class CouchDBStore(DurableStore):
             suspicious.report("A document that is no session of ours", "CouchDB")
             return None
 
-    def add(self, storage_id: str, record: Record) -> Token:
-        """
-        Store a new document: one PUT.
-        """
-        return self._put(storage_id, record, None, self._client.deadline())
+    # Writing.
 
-    def replace(self, storage_id: str, record: Record, token: Token) -> Token:
-        """
-        Store a new revision: one PUT. Where there were conflicts, another request removes them.
-        """
-        return self._put(storage_id, record, token, self._client.deadline())
+    def add_gen(self, storage_id: str, record: Record) -> Operation[Token]:
+        return self._put_gen(storage_id, record, None)
 
-    def end(self, storage_id: str, expires_at: int, token: Token = None) -> None:
+    def replace_gen(self, storage_id: str, record: Record, token: Token) -> Operation[Token]:
+        return self._put_gen(storage_id, record, token)
+
+    def _put_gen(
+        self,
+        storage_id: str,
+        record: Record,
+        token: Token,
+        deadline: Deadline | None = None,
+        *,
+        again: bool = False,
+    ) -> Operation[Token]:
+        """
+        Store a revision: one PUT. Where there were conflicts, another request removes them.
+        """
+        client, conditional = self._client, self._conditional
+        deadline = deadline or Deadline(client.timeout, self._clock.monotonic)
+        rev, losers = tokens.split(token)
+        now = int(self._clock.now())
+        document = documents.to_document(storage_id, record, rev, now, as_json=self._as_json)
+        before = None
+        if conditional:
+            before = conditional.known(storage_id)
+            conditional.checked(storage_id, None)
+        try:
+            stored = yield Call(client.put, document, deadline)
+        except RevisionConflict:
+            return (yield from self._confirm_gen(storage_id, record, deadline))
+        except NOT_READY as error:
+            if again:
+                raise
+            put = partial(self._put_gen, storage_id, record, token, again=True)
+            return (yield from self._first_use.retry_gen(error, deadline, put))
+        if not stored.quorum_reached:
+            return (yield from self._confirm_gen(storage_id, record, deadline, written=True))
+        if losers:
+            yield Call(try_to_remove_branches, client, storage_id, losers, deadline)
+        elif conditional and before:
+            conditional.changed(storage_id, Versioned(record, stored.rev), before)
+        return stored.rev
+
+    def _confirm_gen(
+        self, storage_id: str, record: Record, deadline: Deadline, *, written: bool = False
+    ) -> Operation[Token]:
+        """
+        Return the token if what is stored is the record; else `Conflict`, with what is stored.
+
+        After a 409 it may well be: then the reply to our own write was lost. After a 202 it may
+        not: then others wrote too, and the caller has to save once more what it was to say.
+        """
+        found = yield from self._read_gen(storage_id, deadline)
+        if written and self._conditional:
+            # Other branches may be on their way.
+            self._conditional.checked(storage_id, None)
+        if found is not None and found.record.version == record.version:
+            return found.token
+        if found is None and written:
+            raise StoreUnavailable(
+                f"CouchDB at {self._client.place} took a session, but too few of its nodes did."
+            )
+        raise Conflict(found)
+
+    def end_gen(self, storage_id: str, expires_at: int, token: Token = None) -> Operation[None]:
         """
         Store a tombstone as the next revision: one PUT where the revision is known, else a GET
         first. Where there is no document, there is nothing to end.
@@ -142,43 +189,49 @@ class CouchDBStore(DurableStore):
         It outlasts whoever saves the session meanwhile; `SessionContended` if it cannot. `TIMEOUT`
         is for each try.
         """
-        client = self._client
-        tombstone = end(
+        tombstone = yield from ending.end_gen(
             Record.tombstone(expires_at),
             token,
-            read=lambda: self._read(storage_id, client.deadline()),
-            put=lambda record, token: self._put(storage_id, record, token, client.deadline()),
+            read=partial(self._read_gen, storage_id),
+            put=partial(self._put_gen, storage_id),
+            clock=self._clock,
         )
         if self._conditional and tombstone is not None:
-            outrank(client, storage_id, tombstone, client.deadline())
+            client = self._client
+            yield Call(outrank, client, storage_id, tombstone, client.deadline())
+
+    # For commands and people.
 
     def clear_expired(self, options: GCOptions | None = None) -> GCResult:
         """
         Purge what expired, or delete it where purging is not possible; merge what diverged.
         """
-        before = int(self._clock()) - self._grace
-        collection = GarbageCollector(
-            self._set_up.admin,
-            before,
+        collector = GarbageCollector(
+            self._admin,
+            int(self._clock.now()) - self._grace,
             options or GCOptions(),
             branches=self._branches,
             as_json=self._as_json,
             reporter=self._reporter,
+            clock=self._clock,
         )
-        return self._ready(lambda _: collection.run(), self._client.deadline())
+        return self._first_use.ready(lambda _: collector.run(), self._client.deadline())
+
+    def _branches(self, storage_id: str, document: dict[str, Any]) -> Branches:
+        return run(branches_gen(self._admin, self._merge, self._record, storage_id, document))
 
     def for_user(self, user: str) -> list[UserSession]:
         """
         Ask the index of users, for `index_timeout` seconds at the most.
         """
-        now = int(self._clock())
-        limit = Deadline(self._index_timeout)
+        now = int(self._clock.now())
+        limit = Deadline(self._index_timeout, self._clock.monotonic)
 
         def ask(_: Deadline) -> list[UserSession]:
             return users.sessions(self._client, user, now, self._read_one, self._reporter, limit)
 
         try:
-            return self._ready(ask, limit)
+            return self._first_use.ready(ask, limit)
         except StoreUnavailable as error:
             if limit.left > 0:
                 raise
@@ -188,12 +241,9 @@ class CouchDBStore(DurableStore):
             ) from error
 
     def _read_one(self, storage_id: str, limit: Deadline) -> Versioned | None:
-        return self._read(storage_id, limit.within(self._client.timeout))
+        return run(self._read_gen(storage_id, limit.within(self._client.timeout)))
 
     def inspect(self, storage_id: str) -> list[Copy]:
-        """
-        Return the one copy, with its document.
-        """
         place = self._client.place
         try:
             document = self._client.get(storage_id, conflicts=True)
@@ -207,84 +257,11 @@ class CouchDBStore(DurableStore):
         return [Copy("couchdb", place, "ended" if record.ended else "live", version, detail=detail)]
 
     def is_down(self) -> bool:
-        """
-        Whether this process believes all nodes down.
-        """
         return self._client.is_down()
 
     def status(self) -> list[dict[str, Any]]:
-        """
-        Tell how each node is doing, as this process sees it.
-        """
         return self._client.status()
 
     def close(self) -> None:
-        """
-        Close all connections.
-        """
         self._client.close()
-        self._set_up.admin.close()
-
-    def _put(self, storage_id: str, record: Record, token: Token, deadline: Deadline) -> Token:
-        rev, losers = tokens.split(token)
-        document = documents.to_document(storage_id, record, rev, as_json=self._as_json)
-        before = self._conditional and self._conditional.known(storage_id)
-        if self._conditional:
-            self._conditional.checked(storage_id, None)
-        try:
-            stored = self._ready(lambda deadline: self._client.put(document, deadline), deadline)
-        except RevisionConflict:
-            return self._confirm(storage_id, record, deadline)
-        if not stored.quorum_reached:
-            return self._confirm(storage_id, record, deadline, written=True)
-        if losers:
-            try_to_remove_branches(self._client, storage_id, losers, deadline)
-        elif self._conditional and before:
-            self._conditional.changed(storage_id, Versioned(record, stored.rev), before)
-        return stored.rev
-
-    def _confirm(
-        self, storage_id: str, record: Record, deadline: Deadline, *, written: bool = False
-    ) -> Token:
-        """
-        Return the token if what is stored is the record; else `Conflict`, with what is stored.
-
-        After a 409 it may well be: then the reply to our own write was lost. After a 202 it may
-        not: then others wrote too, and the caller has to save once more what it was to say.
-        """
-        found = self._read(storage_id, deadline)
-        if written and self._conditional:
-            # Other branches may be on their way.
-            self._conditional.checked(storage_id, None)
-        if found is not None and found.record.version == record.version:
-            return found.token
-        if found is None and written:
-            raise StoreUnavailable(
-                f"CouchDB at {self._client.place} took a session, but too few of its nodes did."
-            )
-        raise Conflict(found)
-
-    def _ready(self, request: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """
-        Make a request; where the database or an index is missing, set it up and try again, by a
-        deadline of its own: a set-up takes what it takes.
-        """
-        try:
-            return request(deadline)
-        except (DatabaseMissing, DesignMissing):
-            pass
-        except AnswerUnexpected as error:
-            check_address(self._client, URL, deadline, error)
-            raise
-        try:
-            self._set_up.run()
-            return request(self._client.deadline())
-        except DesignMissing as error:
-            raise StoreMisconfigured(
-                f"A design document of the CouchDB database {self._client.name!r} is older than "
-                f'this code, and lacks an index. Run "{COMMAND}".'
-            ) from error
-        except DatabaseMissing as error:
-            raise StoreUnavailable(
-                f"CouchDB at {self._client.place} does not show what was just set up."
-            ) from error
+        self._admin.close()

@@ -17,11 +17,10 @@ MAX_LENGTH = 255
 
 
 def join(winner: str, losers: Sequence[str] = ()) -> str:
-    """
-    Return a token.
-    """
-    token = _escaped(winner)
-    for rev in map(_escaped, losers):
+    if not losers and " " not in winner and "%" not in winner:
+        return winner
+    token, *rest = [rev.replace("%", "%25").replace(" ", "%20") for rev in (winner, *losers)]
+    for rev in rest:
         if len(token) + 1 + len(rev) > MAX_LENGTH:
             break
         token += f" {rev}"
@@ -34,9 +33,7 @@ def split(token: str | None) -> tuple[str | None, list[str]]:
     """
     if not token:
         return None, []
+    if " " not in token and "%" not in token:
+        return token, []
     winner, *losers = [unquote(rev) for rev in token.split(" ")]
     return winner, losers
-
-
-def _escaped(rev: str) -> str:
-    return rev.replace("%", "%25").replace(" ", "%20")

@@ -12,10 +12,10 @@ from ...stamps import whole
 from ..abilities import UserSession
 from ..contract import Versioned
 from ..deadline import Deadline
-from .answers import is_whole
 from .client import Client, DatabaseMissing, DesignMissing
-from .designs import BY_USER, CONFLICTED, USERS
-from .paging import pages
+from .client.answers import is_whole
+from .client.paging import pages
+from .designs.design import BY_USER, CONFLICTED, USERS
 from .reporting import Reporter, is_outage, told
 
 # Rows at a time.

@@ -12,12 +12,10 @@ import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.backends.couchdb import SessionStore
+from django_distsession.clock import Clock
 from django_distsession.exceptions import StoreUnavailable
-from django_distsession.stamps import Stamp
-from django_distsession.stores.contract import Versioned
 from django_distsession.stores.couchdb.client import Client
 from django_distsession.stores.couchdb.conditional import CHECK_AFTER, OUTRANKING, outrank
-from django_distsession.stores.couchdb.recent import OVERHEAD, Known, Recent
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.record import Record
 from tests.stores.couchdb.conftest import Database, contents, storage_id, stored
@@ -170,8 +168,8 @@ def test_no_change_on_a_losing_branch_is_lost(
     assert len(database.conflicts(doc_id)) == 1
     # Not later than this it is seen.
     reads = conditional.get_store()._conditional  # type: ignore[attr-defined]
-    clock = reads._clock
-    monkeypatch.setattr(reads, "_clock", lambda: clock() + CHECK_AFTER + 1)
+    later = Clock(monotonic=lambda: time.monotonic() + CHECK_AFTER + 1)
+    monkeypatch.setattr(reads, "_clock", later)
     assert contents(conditional, key) == {"a": 1, "mine": 1, "theirs": 1}
     session = conditional(key)
     session["last"] = 1
@@ -261,38 +259,3 @@ def test_one_outranking_revision_has_one_content() -> None:
         for doc_id in ("a" * 64, "b" * 64):
             outrank(client, doc_id, ended, Deadline(1))
     assert len(sent) == 6
-
-
-def known(size: int) -> Known:
-    return Known(Versioned(Record(Stamp(1, "t"), 1, 1, b"x" * size), "1-a"), 0.0)
-
-
-class TestRecent:
-    def test_is_bounded_in_entries(self) -> None:
-        recent = Recent(3, 10**9)
-        for number in range(5):
-            recent.put(str(number), known(1))
-            assert recent.get("0") or number > 3
-        assert recent.usage == (3, 3 * (OVERHEAD + 1))
-        assert [recent.get(str(n)) is not None for n in range(5)] == [
-            True, False, False, True, True
-        ]  # fmt: skip
-
-    def test_is_bounded_in_bytes(self) -> None:
-        recent = Recent(100, 10 * OVERHEAD)
-        for number in range(30):
-            recent.put(str(number), known(OVERHEAD))
-            assert recent.usage[1] <= 10 * OVERHEAD
-        assert recent.usage[0] == 5
-        recent.put("huge", known(20 * OVERHEAD))
-        assert recent.get("huge") is None
-        assert recent.usage[0] == 5
-
-    def test_forgets(self) -> None:
-        recent = Recent(3, 10**9)
-        recent.put("a", known(5))
-        recent.put("a", known(50))
-        assert recent.usage == (1, OVERHEAD + 50)
-        recent.forget("a")
-        recent.forget("a")
-        assert recent.usage == (0, 0)

@@ -17,13 +17,15 @@ RECORD = Record(Stamp(3, "-_aZ09+x"), 500, 100, b"payload", "7", retain_until=90
 
 
 def document(**changed: Any) -> dict[str, Any]:
-    return to_document("a" * 64, RECORD, None, as_json=False) | changed
+    return to_document("a" * 64, RECORD, None, 200, as_json=False) | changed
 
 
 def test_what_was_written_is_read() -> None:
     assert to_record(document(), as_json=False) == RECORD
     ended = Record.tombstone(2**40)
-    assert to_record(to_document("a" * 64, ended, "1-a", as_json=False), as_json=False) == ended
+    assert (
+        to_record(to_document("a" * 64, ended, "1-a", 200, as_json=False), as_json=False) == ended
+    )
 
 
 @pytest.mark.parametrize(

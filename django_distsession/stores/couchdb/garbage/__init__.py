@@ -1,0 +1,3 @@
+"""
+Garbage collection: what expired is removed, what diverged is merged.
+"""
