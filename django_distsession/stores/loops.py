@@ -49,11 +49,10 @@ class PerLoop(Generic[C]):
         """
         self._made: dict[asyncio.AbstractEventLoop, tuple[C, AsyncGenerator[None, None]]] = {}
 
-    def get(self) -> C:
+    def get(self, loop: asyncio.AbstractEventLoop) -> C:
         """
-        Return the running loop's.
+        Return that of a loop, which has to be the running one.
         """
-        loop = asyncio.get_running_loop()
         known = self._made.get(loop)
         if known is not None:
             return known[0]

@@ -22,9 +22,9 @@ class Thing:
 
 
 async def twice(things: PerLoop[Thing]) -> tuple[Thing, Thing]:
-    first = things.get()
+    first = things.get(asyncio.get_running_loop())
     await asyncio.sleep(0)
-    return first, things.get()
+    return first, things.get(asyncio.get_running_loop())
 
 
 def test_each_loop_has_its_own_and_closes_it() -> None:
@@ -45,9 +45,9 @@ def test_loops_of_several_threads_at_once() -> None:
     seen: list[Thing] = []
 
     async def work() -> None:
-        thing = things.get()
+        thing = things.get(asyncio.get_running_loop())
         await asyncio.to_thread(both.wait)
-        assert things.get() is thing
+        assert things.get(asyncio.get_running_loop()) is thing
         seen.append(thing)
 
     threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(2)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple, cast
+from typing import cast
 
 from pymemcache.exceptions import (
     MemcacheError,
@@ -26,14 +26,8 @@ from .protocol import NOT_OURS, Reply, ServerError, parse_reply
 MOST_IN_FLIGHT = 1024
 
 
-class _Waiting(NamedTuple):
-    """
-    A request. ending: of its reply's first line. deadline: when that is due, by the loop's clock.
-    """
-
-    reply: asyncio.Future[Reply]
-    ending: bytes
-    deadline: float
+# A request: its reply, how that one's first line ends, and when it is due, by the loop's clock.
+Waiting = tuple["asyncio.Future[Reply]", bytes, float]
 
 
 class MultiplexedConnection(asyncio.Protocol):
@@ -50,7 +44,7 @@ class MultiplexedConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._opaque = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._outgoing: list[bytes] = []
         self._rest = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -83,7 +77,7 @@ class MultiplexedConnection(asyncio.Protocol):
         """
         Send a command of the meta protocol, and return the future of its reply.
         """
-        reply: asyncio.Future[Reply] = self._loop.create_future()
+        reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
         if self.error is not None:
             reply.set_exception(self.error)
             return reply
@@ -93,7 +87,7 @@ class MultiplexedConnection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         outgoing.append(b"%b k O%d\r\n%b" % (command, self._opaque, body))
         ending = b" k%b O%d" % (key, self._opaque)
-        self._waiting.append(_Waiting(reply, ending, deadline))
+        self._waiting.append((reply, ending, deadline))
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look_for_overdue)
         return reply
@@ -169,7 +163,7 @@ class MultiplexedConnection(asyncio.Protocol):
     def _look_for_overdue(self) -> None:
         self._timer = None
         if self._waiting:
-            due = self._waiting[0].deadline
+            _, _, due = self._waiting[0]
             if due <= self._loop.time():
                 self._fail(TimeoutError("timed out"))
             else:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # However little time is left, a server that answers at once is heard, in seconds.
 GRACE = 0.005
 
+# The servers that are asked, with their connections, by the position of their command.
+Asked = list[tuple[int, Node, MultiplexedConnection]]
+
 
 async def perform(exchange: Exchange) -> list[Reply | None]:
     """
@@ -30,28 +33,39 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
     replies: list[Reply | None] = [None] * len(commands)
     if not commands:
         return replies
-    now = commands[0][0].clock.monotonic()
     # In half of the time that is left, as with blocking calls.
-    given = max((exchange.until - now) / 2, GRACE)
-    time = asyncio.get_running_loop().time
-    began = time()
+    given = max((exchange.until - commands[0][0].clock.monotonic()) / 2, GRACE)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     deadline = began + given
-    connections = await _connections(exchange, replies, deadline, given)
-    waiting = {
-        position: connection.send(exchange.key, commands[position][1], exchange.body, deadline)
-        for position, connection in connections.items()
-    }
+    asked: Asked = []
+    missing: list[tuple[int, Node]] = []
+    for position, (node, _) in enumerate(commands):
+        if node.breaker.is_up or exchange.asks(node):
+            connection = node.channel.get(loop).connection
+            if connection is None:
+                missing.append((position, node))
+            else:
+                asked.append((position, node, connection))
+    if missing:
+        asked += await _connect(missing, loop, deadline, given)
+    for _, node, connection in asked:
+        if connection.item_limit < exchange.item_size:
+            raise exchange.too_large(node, connection.item_limit)
+    waiting = [
+        connection.send(exchange.key, commands[position][1], exchange.body, deadline)
+        for position, _, connection in asked
+    ]
     try:
-        for position, reply in waiting.items():
-            node = commands[position][0]
+        for (position, node, _), reply in zip(asked, waiting, strict=True):
             try:
                 replies[position] = await reply
             except FAILURES as error:
                 replies[position] = node.no_answer(error, given)
             else:
-                node.answered(time() - began)
+                node.answered(loop.time() - began)
     except BaseException:
-        for reply in waiting.values():
+        for reply in waiting:
             if not reply.cancel() and not reply.cancelled():
                 # Seen, so that nobody is told of an error which nobody looked at.
                 reply.exception()
@@ -59,42 +73,30 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
     return replies
 
 
-async def _connections(
-    exchange: Exchange, replies: list[Reply | None], deadline: float, given: float
-) -> dict[int, MultiplexedConnection]:
+async def _connect(
+    missing: list[tuple[int, Node]],
+    loop: asyncio.AbstractEventLoop,
+    deadline: float,
+    given: float,
+) -> Asked:
     """
-    Return a connection for each server that is asked, by its command's position.
-
-    `RecordTooLarge` if one of the servers would refuse what they are to be sent.
+    Return those of the servers that there is a connection to by the deadline.
     """
-    found: dict[int, MultiplexedConnection] = {}
-    missing: list[int] = []
-    for position, (node, _) in enumerate(exchange.commands):
-        if node.breaker.is_up or exchange.asks(node):
-            connection = node.channel.get().connection
-            if connection is None:
-                missing.append(position)
-            else:
-                found[position] = connection
-    if missing:
-        nodes = [exchange.commands[position][0] for position in missing]
-        opened = await asyncio.gather(*(_connect(node, deadline, given) for node in nodes))
-        for position, connection in zip(missing, opened, strict=True):
-            if connection is not None:
-                found[position] = connection
-    for position, connection in found.items():
-        if connection.item_limit < exchange.item_size:
-            raise exchange.too_large(exchange.commands[position][0], connection.item_limit)
-    return found
 
+    async def connect(node: Node) -> MultiplexedConnection | None:
+        try:
+            return await node.channel.get(loop).acquire(deadline)
+        except TooManyRequests as error:
+            raise StoreUnavailable(
+                f"{error.count} requests are waiting for memcached at {node.name} already."
+            ) from None
+        except FAILURES as error:
+            node.failed(error, given)
+            return None
 
-async def _connect(node: Node, deadline: float, given: float) -> MultiplexedConnection | None:
-    try:
-        return await node.channel.get().acquire(deadline)
-    except TooManyRequests as error:
-        raise StoreUnavailable(
-            f"{error.count} requests are waiting for memcached at {node.name} already."
-        ) from None
-    except FAILURES as error:
-        node.failed(error, given)
-        return None
+    connections = await asyncio.gather(*(connect(node) for _, node in missing))
+    return [
+        (position, node, connection)
+        for (position, node), connection in zip(missing, connections, strict=True)
+        if connection is not None
+    ]
