@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, cast
 
 from pymemcache.exceptions import MemcacheUnknownError
 
 from ...secret import Secret
 from .multiplexed import MOST_IN_FLIGHT, MultiplexedConnection
-from .protocol import NOT_OURS, SETTINGS, authentication, ends_answer, item_limit_in
+from .protocol import (
+    NOT_OURS,
+    SETTINGS,
+    STATS,
+    Incarnation,
+    authentication,
+    ends_answer,
+    incarnation_in,
+    item_limit_in,
+    parse_stats,
+)
 
 # How long the first of several addresses of a host is tried alone, in seconds (RFC 8305).
 NEXT_ADDRESS_AFTER = 0.1
@@ -37,7 +48,8 @@ class TooManyRequests(Exception):
 
 class Channel:
     """
-    server: as `parse_server` returns it. connect_timeout: seconds.
+    server: as `parse_server` returns it. connect_timeout: seconds. met: is told which run of the
+    server answered.
     """
 
     def __init__(
@@ -47,11 +59,13 @@ class Channel:
         connect_timeout: float,
         tls_context: ssl.SSLContext | None,
         credentials: Secret[tuple[str, str]] | None,
+        met: Callable[[Incarnation], object] = lambda incarnation: None,
     ) -> None:
         self._server = server
         self._connect_timeout = connect_timeout
         self._tls_context = tls_context
         self._credentials = credentials
+        self._met = met
         self._loop = asyncio.get_running_loop()
         self._connection: MultiplexedConnection | None = None
         self._connecting: asyncio.Task[MultiplexedConnection] | None = None
@@ -120,8 +134,9 @@ class Channel:
                     said = await greeting.ask(self._credentials.map(authentication).reveal())
                     if said != b"STORED\r\n":
                         raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
-                limit = item_limit_in(await greeting.ask(SETTINGS))
-                return greeting.hand_over(limit)
+                settings = parse_stats(await greeting.ask(SETTINGS))
+                self._met(incarnation_in(parse_stats(await greeting.ask(STATS))))
+                return greeting.hand_over(item_limit_in(settings))
             except BaseException:
                 greeting.transport.abort()
                 raise
