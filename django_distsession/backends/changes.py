@@ -62,7 +62,7 @@ def find_change(
     containers: dict[Any, Any] = {}
     if not codec.is_tree:
         accessed = EVERYTHING
-    for key in [key for key in values if key in accessed]:
+    for key in accessed & values.keys() if isinstance(accessed, set) else values:
         value, known = values[key], before.get(key, ABSENT)
         if known is ABSENT:
             changed[key] = value

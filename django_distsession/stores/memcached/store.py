@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import Any
@@ -121,8 +120,12 @@ class MemcachedStore(CacheStore):
             ttl = min(ttl, reply.ttl)
         else:
             # All hold the same, as they nearly always do.
-            with suppress(wire.ForeignValue, wire.NewerFormat):
+            try:
                 record = wire.unpack(replica_set.of, value)
+            except (wire.ForeignValue, wire.NewerFormat):
+                # Each server's is reported below.
+                pass
+            else:
                 skew = wire.skew(record, clock.now(), ttl)
                 if skew:
                     record = record._replace(expires_at=record.expires_at + skew)
