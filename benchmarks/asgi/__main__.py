@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 from benchmarks.asgi.client import requests_per_second
 from benchmarks.asgi.site import ENGINE, MIDDLEWARE, SERVERS
 from testproject.servers import memcached_nodes
-from testproject.servers.process import LOOPBACK, ServerProcess
+from testproject.servers.process import LOOPBACK, ServerProcess, environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SITES = {
@@ -59,12 +58,12 @@ def main() -> None:
         addresses = ",".join(node.address for node in nodes)
         sites = {}
         for name, (engine, middleware) in SITES.items():
-            environment = {
+            variables = {
                 ENGINE: engine,
                 MIDDLEWARE: f"{middleware}.SessionMiddleware",
                 SERVERS: addresses,
             }
-            with _environment(environment):
+            with environment(variables):
                 sites[name] = stack.enter_context(Uvicorn())
         for _ in range(ROUNDS):
             for page in PAGES:
@@ -77,18 +76,6 @@ def main() -> None:
             f"{page.decode():8} ours {ours:6.0f}, django {djangos:6.0f} requests per second: "
             f"{ours / djangos:.2f} times as many"
         )
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    # What `ServerProcess` starts inherits this process's environment.
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 if __name__ == "__main__":

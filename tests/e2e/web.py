@@ -8,14 +8,13 @@ import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 
-from testproject.servers.process import LOOPBACK, ServerProcess
+from testproject.servers.process import LOOPBACK, ServerProcess, environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REQUEST_TIMEOUT = 10.0
@@ -28,7 +27,7 @@ class WebServer(ServerProcess):
         self._environment = environment
 
     def start(self) -> None:
-        with _environment(self._environment):
+        with environment(self._environment):
             super().start()
 
     def answers(self) -> bool:
@@ -76,15 +75,3 @@ def make_user(environment: Mapping[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, check=True
     )
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    # What `ServerProcess` starts inherits this process's environment.
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
