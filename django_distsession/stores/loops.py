@@ -15,6 +15,9 @@ from . import forking
 # How late a timer may be, in seconds, before the loop counts as having been blocked until then.
 LATE = 0.005
 
+# After that it is given so much time, in seconds, to read what arrived and send what had not left.
+CATCH_UP = 0.02
+
 # A blocked loop costs no more than so much of a time-out, in seconds.
 SLICE = 0.1
 
@@ -53,7 +56,7 @@ class FairTimeout:
         now = self._loop.time()
         if self._left <= 0 and now - self._due > LATE:
             # The answer may have arrived, or the question not have left yet.
-            self._left = LATE
+            self._left = CATCH_UP
         if self._left > 0:
             self._next()
         else:

@@ -21,7 +21,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from ..loops import LATE, SLICE, FairTimeout
+from ..loops import CATCH_UP, LATE, SLICE, FairTimeout
 from .protocol import NOT_OURS, Reply, ServerError, parse_reply
 
 # How many requests may wait for their replies at once. Further ones wait for their turn.
@@ -214,7 +214,7 @@ class MultiplexedConnection(asyncio.Protocol):
         self._has_received = False
         if self._catches_up:
             self._blocked += late
-            self._look_again(now + LATE)
+            self._look_again(now + CATCH_UP)
             return
         unblocked, next_due = now - self._blocked, math.inf
         for reply, _, due, lost in self._waiting:
