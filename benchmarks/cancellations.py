@@ -10,7 +10,7 @@ import asyncio
 import gc
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -75,8 +75,8 @@ class Site:
         self._options = options
         self._random = random.Random(options.seed)
         self._keys: list[str] = []
-        # By session and user, the latest number that was acknowledged.
-        self._saved: Counter[tuple[int, int]] = Counter()
+        # By session: for each user the latest number that was acknowledged.
+        self._saved: dict[int, dict[int, int]] = defaultdict(dict)
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def main(self) -> Result:
@@ -128,12 +128,12 @@ class Site:
             if self._random.random() < 0.5:
                 await session.aset(f"u{user}", turn)
                 await session.asave()
-                self._saved[number, user] = turn
+                self._saved[number][user] = turn
         except StoreUnavailable:
             self.result.unavailable += 1
 
     async def _look(self, number: int) -> Any:
-        saved = {user: turn for (of, user), turn in self._saved.items() if of == number}
+        saved = dict(self._saved[number])
         session = self._sessions(self._keys[number])
         seen = dict(await session.aitems())
         if seen.get("number") != number:
@@ -150,7 +150,7 @@ class Site:
                 await asyncio.sleep(choose.uniform(0, 0.005))
             for _ in range(choose.randrange(12)):
                 await asyncio.sleep(0)
-            for user in choose.sample(sorted(self._running), min(4, len(self._running))):
+            for user in choose.sample(sorted(self._running), min(16, len(self._running))):
                 self._running[user].cancel()
             await asyncio.sleep(0)
 
