@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +19,17 @@ from .. import dialing
 from ..deadline import Deadline
 from ..loops import FairTimeout
 from .multiplexed import MOST_IN_FLIGHT, MultiplexedConnection
-from .protocol import NOT_OURS, SETTINGS, authentication, ends_answer, item_limit_in
+from .protocol import (
+    NOT_OURS,
+    SETTINGS,
+    STATS,
+    Incarnation,
+    authentication,
+    ends_answer,
+    incarnation_in,
+    item_limit_in,
+    parse_stats,
+)
 
 # No server says as much about itself, in bytes.
 LONGEST_GREETING = 256 * 1024
@@ -40,7 +51,7 @@ class TooManyRequests(Exception):
 class Channel:
     """
     server: as `parse_server` returns it. connect_timeout: seconds. patience: see
-    `MultiplexedConnection`.
+    `MultiplexedConnection`. met: is told which run of the server answered.
     """
 
     def __init__(
@@ -51,12 +62,14 @@ class Channel:
         patience: float = 0.0,
         tls_context: ssl.SSLContext | None,
         credentials: Secret[tuple[str, str]] | None,
+        met: Callable[[Incarnation], object] = lambda incarnation: None,
     ) -> None:
         self._server = server
         self._connect_timeout = connect_timeout
         self._patience = patience
         self._tls_context = tls_context
         self._credentials = credentials
+        self._met = met
         self._loop = asyncio.get_running_loop()
         self._connection: MultiplexedConnection | None = None
         self._connecting: asyncio.Task[MultiplexedConnection] | None = None
@@ -134,7 +147,8 @@ class Channel:
             try:
                 if self._credentials and not await greeting.log_in(self._credentials):
                     raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
-                limit = item_limit_in(await greeting.ask(SETTINGS))
+                limit = item_limit_in(parse_stats(await greeting.ask(SETTINGS)))
+                self._met(incarnation_in(parse_stats(await greeting.ask(STATS))))
                 return greeting.hand_over(MultiplexedConnection(self._loop, limit, self._patience))
             except BaseException:
                 greeting.transport.abort()

@@ -30,8 +30,11 @@ from .protocol import (
     DEFAULT_ITEM_LIMIT,
     LONGEST_LINE,
     NOT_OURS,
+    Incarnation,
     Reply,
     authentication,
+    incarnation_in,
+    item_limit_in,
     parse_reply,
 )
 from .timed_socket import SLACK, TimedSocket
@@ -65,6 +68,7 @@ class Connection(Client):  # type: ignore[misc]
     A connection that belongs to one exchange at a time. After any failure it must be closed.
 
     connect_timeout: what connecting may take of an exchange's time, in seconds.
+    met: is told which run of the server answered.
     has_input: once it is open, whether something waits to be read: the server's goodbye, or a reply
     that nobody wants.
     """
@@ -81,11 +85,13 @@ class Connection(Client):  # type: ignore[misc]
         connect_timeout: float,
         tls_context: ssl.SSLContext | None = None,
         credentials: Secret[tuple[str, str]] | None = None,
+        met: Callable[[Incarnation], object] = lambda incarnation: None,
     ) -> None:
         super().__init__(server, tls_context=tls_context, default_noreply=False)
         self.item_limit = DEFAULT_ITEM_LIMIT
         self._connect_within = connect_timeout
         self._credentials = credentials
+        self._met = met
         self._opaque = 0
         self._ending = b""
 
@@ -134,8 +140,8 @@ class Connection(Client):  # type: ignore[misc]
             self.has_input = lambda: raw.pending() or readable.poll(0)
         if self._credentials:
             self._authenticate(self._credentials)
-        limit = self.stats("settings").get(b"item_size_max")
-        self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
+        self.item_limit = item_limit_in(self.stats("settings"))
+        self._met(incarnation_in(self.stats()))
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         if isinstance(self.server, str):

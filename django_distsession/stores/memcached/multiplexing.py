@@ -12,7 +12,7 @@ from .channel import TooManyRequests
 from .connection import FAILURES
 from .multiplexed import MultiplexedConnection
 from .node import Node
-from .protocol import Reply
+from .protocol import CHANGED, Reply
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -54,6 +54,10 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
     for _, node, connection in asked:
         if connection.item_limit < exchange.item_size:
             raise exchange.too_large(node, connection.item_limit)
+    if exchange.is_outdated():
+        for position, _, _ in asked:
+            replies[position] = Reply(CHANGED)
+        return replies
     waiting = [
         connection.send(exchange.key, commands[position][1], exchange.body, deadline)
         for position, _, connection in asked

@@ -4,7 +4,8 @@ What is said to a memcached server and what it says: the meta protocol, without 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pymemcache.exceptions import (
     MemcacheClientError,
@@ -39,7 +40,10 @@ LONGEST_LINE = 2048
 
 NOT_OURS = "The reply belongs to another request."
 
-SETTINGS = b"stats settings\r\n"
+SETTINGS, STATS = b"stats settings\r\n", b"stats\r\n"
+
+# The process id of a run of a server, and when it began, in seconds since the epoch.
+Incarnation = tuple[int, int]
 
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 # What memcached keeps beside key and value in an item: header, cas value, terminators.
@@ -126,16 +130,35 @@ def ends_answer(received: bytes) -> bool:
     return received.endswith(b"\r\n") and not last.startswith(b"STAT ")
 
 
-def item_limit_in(answer: bytes) -> int:
+def parse_stats(answer: bytes) -> dict[bytes, bytes]:
+    """
+    Return what a server says of itself. `MemcacheUnknownError` if it complains instead.
+    """
+    if answer.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+        raise MemcacheUnknownError(answer[:LONGEST_LINE].decode("ascii", "replace").strip())
+    told = {}
+    for line in answer.split(b"\r\n"):
+        if line.startswith(b"STAT "):
+            _, name, value = line.split(b" ", 2)
+            told[name] = value
+    return told
+
+
+def item_limit_in(settings: Mapping[bytes, Any]) -> int:
     """
     Return the largest item that a server takes, out of its answer to `SETTINGS`.
     """
-    for line in answer.split(b"\r\n"):
-        if line.startswith(b"STAT item_size_max "):
-            return int(line.split()[2])
-        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
-            raise MemcacheUnknownError(line.decode("ascii", "replace"))
-    return DEFAULT_ITEM_LIMIT
+    return int(settings.get(b"item_size_max", 0)) or DEFAULT_ITEM_LIMIT
+
+
+def incarnation_in(stats: Mapping[bytes, Any]) -> Incarnation:
+    """
+    Return what tells one run of a server from the next, out of its answer to `STATS`.
+
+    Both clocks in there are the server's own, so their difference stays what it is.
+    """
+    number, now, uptime = (int(stats.get(name, 0)) for name in (b"pid", b"time", b"uptime"))
+    return number, now - uptime
 
 
 def authentication(credentials: tuple[str, str]) -> bytes:

@@ -29,7 +29,7 @@ from .channel import Channel
 from .connection import FAIR_SHARE, Connection
 from .exchange import Exchange, insist_gen, storing
 from .listing import Listing
-from .node import Node
+from .node import Node, Restarts
 from .placement import Placement
 from .protocol import ALWAYS, CHANGED, IF_ABSENT, IF_CAS, REFUSED, Reply, parse_server
 from .reconciler import Reconciler
@@ -73,6 +73,7 @@ class MemcachedStore(CacheStore):
         self._clock = clock
         self._placement = Placement(servers, replicas)
         self._replica_set = lru_cache(REPLICA_SETS)(self._find_replica_set)
+        self._restarts = Restarts()
         connecting: dict[str, Any] = {
             # More than this is never left of a request's time.
             "connect_timeout": min(connect_timeout, timeout / 4),
@@ -87,12 +88,18 @@ class MemcachedStore(CacheStore):
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
+                restarts=self._restarts,
                 clock=clock,
             )
             for server in servers
         ]
         self._reconciler = Reconciler(
-            self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
+            self.nodes,
+            self._restarts,
+            quorum=quorum,
+            merge=merge,
+            confirms_misses=confirms_misses,
+            clock=clock,
         )
 
     def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
@@ -103,6 +110,7 @@ class MemcachedStore(CacheStore):
         """
         replica_set, clock = self._replica_set(storage_id), self._clock
         until = clock.monotonic() + self._timeout
+        restarts = self._restarts.count
         replies = yield Exchange(replica_set.key, replica_set.questions, until)
         value, ttl, tokens = replies[0] and replies[0].value, LARGEST, Tokens()
         for node, reply in zip(replica_set.replicas, replies, strict=True):
@@ -118,9 +126,11 @@ class MemcachedStore(CacheStore):
                 skew = wire.skew(record, clock.now(), ttl)
                 if skew:
                     record = record._replace(expires_at=record.expires_at + skew)
-                tokens.record = record
+                tokens.record, tokens.restarts = record, restarts
                 return Versioned(record, tokens)
-        found, _ = yield from self._reconciler.reconcile_gen(replica_set, until, replies=replies)
+        found, _ = yield from self._reconciler.reconcile_gen(
+            replica_set, until, replies=replies, restarts=restarts
+        )
         return found
 
     def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
@@ -151,12 +161,14 @@ class MemcachedStore(CacheStore):
             cas = token.get(node)
             conditions.append((node, IF_CAS % cas if cas else IF_ABSENT))
         ttl = wire.ttl(record, clock.now())
-        exchange = storing(replica_set.key, replica_set.of, record, ttl, conditions, until)
+        taken = Tokens()
+        taken.record, taken.restarts = record, self._restarts.count
+        exchange = storing(
+            replica_set.key, replica_set.of, record, ttl, conditions, until, token.restarts
+        )
         replies = yield exchange
         if replies.count(None) > len(replies) - self._quorum:
             replies = yield from insist_gen(exchange, replies)
-        taken = Tokens()
-        taken.record = record
         _, is_refused = exchange.outcome(replies, taken)
         if is_refused:
             return (yield from self._after_conflict_gen(replica_set, record, taken, until))
