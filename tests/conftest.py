@@ -5,7 +5,8 @@ Real servers for the whole run, and a namespace and a database of its own for ea
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.core.signals import setting_changed  # noqa: F401  (Django must be s
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.stores.abilities import Closable
 from testproject.servers import CouchDBServer, MemcachedNode, couchdb_server, memcached_nodes
+from tests.driving import DRIVERS, Driver, run_on
 from tests.sessions import Calls, Engine, interposed
 
 ENGINES = ("memcached", "couchdb", "hybrid")
@@ -102,3 +104,25 @@ def session_class(
 @pytest.fixture
 def calls(session_class: Engine, monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(interposed(session_class), monkeypatch)
+
+
+@pytest.fixture(params=DRIVERS)
+def drive(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """
+    Each way to call sessions in turn.
+    """
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    driver = Driver(request.param)
+    with driver.in_this_thread():
+        yield driver
+
+
+@pytest.fixture(params=DRIVERS[1:])
+def on_loop(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """
+    `asyncio.run`, on each sort of event loop in turn.
+    """
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    return partial(run_on, request.param)

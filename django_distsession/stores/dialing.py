@@ -15,6 +15,7 @@ from typing import Any
 from . import forking
 from .deadline import Deadline
 from .sleeper import Sleeper
+from .threads import in_thread
 
 # What `socket.socket` and `connect` take.
 Address = tuple[int, Any]
@@ -57,11 +58,22 @@ def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
     """
     Return a host's addresses.
     """
+    return _numeric(host, port) or _look_ups.find(host, port, deadline)
+
+
+async def alook_up(host: str, port: int, deadline: Deadline) -> list[Address]:
+    """
+    Return a host's addresses, without blocking the event loop.
+    """
+    return _numeric(host, port) or await in_thread(_look_ups.find, host, port, deadline)
+
+
+def _numeric(host: str, port: int) -> list[Address]:
     try:
         return _addresses(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         # A name.
-        return _look_ups.find(host, port, deadline)
+        return []
 
 
 def _addresses(host: str, port: int, flags: int = 0) -> list[Address]:

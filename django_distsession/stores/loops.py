@@ -1,5 +1,5 @@
 """
-What belongs to one event loop, and is closed with it.
+What belongs to one event loop, and is closed with it. And time-outs on loops that may be blocked.
 """
 
 from __future__ import annotations
@@ -7,9 +7,60 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from . import forking
+
+# How late a timer may be, in seconds, before the loop counts as having been blocked until then.
+LATE = 0.005
+
+# After that it is given so much time, in seconds, to read what arrived and send what had not left.
+CATCH_UP = 0.02
+
+# A blocked loop costs no more than so much of a time-out, in seconds.
+SLICE = 0.1
+
+
+class FairTimeout:
+    """
+    As `asyncio.timeout`, for what is awaited from elsewhere: while the loop is blocked, nothing of
+    it is read, and such time does not count.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = max(seconds, 0.0)
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        await self._timeout.__aenter__()
+        self._next()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    def _next(self) -> None:
+        part = min(self._left, SLICE)
+        self._left -= part
+        self._due = self._loop.time() + part
+        self._timer = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        if self._left <= 0 and now - self._due > LATE:
+            # The answer may have arrived, or the question not have left yet.
+            self._left = CATCH_UP
+        if self._left > 0:
+            self._next()
+        else:
+            self._timeout.reschedule(now)
 
 
 class Closable(Protocol):

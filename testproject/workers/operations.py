@@ -4,6 +4,7 @@ What a worker can be told to do. Public interfaces of the package only.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import random
@@ -23,8 +24,15 @@ POLL_INTERVAL = 0.005
 PATIENCE = 30.0
 
 
+# Where sessions are used by their async methods: the loop, which runs only while they do.
+_loop: asyncio.Runner | None = None
+
+
 def configure(
-    engine: str, distsession: dict[str, Any], addresses: Mapping[str, int] | None = None
+    engine: str,
+    distsession: dict[str, Any],
+    addresses: Mapping[str, int] | None = None,
+    is_async: bool = False,
 ) -> None:
     """
     Use this engine with these settings from now on, and know nothing of servers.
@@ -36,6 +44,8 @@ def configure(
     from django.conf import settings
     from django.core.signals import setting_changed
 
+    global _loop
+    _loop = asyncio.Runner() if is_async else None
     os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
     names.resolve(addresses or {})
     settings.SESSION_ENGINE = f"django_distsession.backends.{engine}"
@@ -52,10 +62,20 @@ def session_class() -> Any:
     return import_module(settings.SESSION_ENGINE).SessionStore
 
 
+def drive(method: Callable[..., Any], *args: Any) -> Any:
+    """
+    Call a session's method, or its async twin.
+    """
+    if _loop is None:
+        return method(*args)
+    twin = getattr(getattr(method, "__self__"), f"a{method.__name__}")  # noqa: B009
+    return _loop.run(twin(*args))
+
+
 def create(values: dict[str, Any]) -> str | None:
     session = session_class()()
-    session.update(values)
-    session.save()
+    drive(session.update, values)
+    drive(session.save)
     key: str | None = session.session_key
     return key
 
@@ -64,14 +84,14 @@ def read(key: str) -> dict[str, Any]:
     """
     Return what a session holds: nothing if there is no such session.
     """
-    return dict(session_class()(key).items())
+    return dict(drive(session_class()(key).items))
 
 
 def write(key: str, values: dict[str, Any]) -> dict[str, Any]:
     session = session_class()(key)
-    session.update(values)
-    session.save()
-    return dict(session.items())
+    drive(session.update, values)
+    drive(session.save)
+    return dict(drive(session.items))
 
 
 def change(
@@ -127,7 +147,7 @@ def fight(key: str, name: str, rounds: int) -> list[list[Any]]:
 
 
 def flush(key: str) -> None:
-    session_class()(key).flush()
+    drive(session_class()(key).flush)
 
 
 def down() -> list[str]:

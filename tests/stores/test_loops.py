@@ -3,8 +3,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
+from collections.abc import Callable
+from typing import Any
 
-from django_distsession.stores.loops import PerLoop
+import pytest
+
+from django_distsession.stores.loops import FairTimeout, PerLoop
 
 
 class Thing:
@@ -68,3 +73,35 @@ def test_what_belonged_to_a_loop_that_was_only_closed_is_forgotten() -> None:
     assert second is not first
     assert not things._made
     gc.collect()
+
+
+def test_a_time_out_is_over_in_time(on_loop: Callable[[Any], None]) -> None:
+    async def main() -> None:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with FairTimeout(0.25):
+                await asyncio.Event().wait()
+        assert time.monotonic() - began >= 0.25
+        async with FairTimeout(10):
+            await asyncio.sleep(0)
+
+    on_loop(main())
+
+
+def test_time_in_which_a_loop_was_blocked_does_not_count(on_loop: Callable[[Any], None]) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(1))
+        writer.close()
+        await writer.wait_closed()
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            async with FairTimeout(0.05):
+                time.sleep(0.2)
+                writer.write(b"x")
+                assert await reader.read(1) == b"x"
+            writer.close()
+            await writer.wait_closed()
+
+    on_loop(main())

@@ -74,6 +74,14 @@ class MissedWrites:
             self._make_room(now)
         self._missed[storage_id] = Miss(next(self._numbers), now)
 
+    def add_interrupted(self, storage_id: str, interruption: BaseException) -> None:
+        """
+        Remember a write that was cancelled, or interrupted, before the cache was told. An error
+        tells that there was no write.
+        """
+        if not isinstance(interruption, Exception):
+            self.add(storage_id)
+
     def checkpoint(self, storage_id: str) -> Checkpoint:
         """
         Return what is known now: to be called before the durable store is asked.

@@ -109,6 +109,9 @@ class Reconciler:
         except StoreUnavailable as error:
             yield from self._tiers.note_miss_gen(storage_id, token, error)
             return own
+        except BaseException as interruption:
+            self._missed.add_interrupted(storage_id, interruption)
+            raise
         known = Known(Versioned(record, rev), cached, checkpoint)
         found = yield from self.reconcile_gen(storage_id, known, self._new_deadline())
         if found is not None and found.record.ended:

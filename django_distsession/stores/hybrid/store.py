@@ -144,6 +144,10 @@ class HybridStore(GeneratorStore, DurableStore):
             raise (yield from self._moved_on_gen(storage_id, conflict, checkpoint)) from None
         except StoreUnavailable as error:
             return (yield from self._write_behind.take_gen(storage_id, record, token, error))
+        except BaseException as interruption:
+            # Cancelled: the durable store may take it all the same.
+            self._missed.add_interrupted(storage_id, interruption)
+            raise
         write_through = self._reconciler.write_through_gen
         return (yield from write_through(storage_id, record, swapped, token.cache, checkpoint))
 
@@ -154,6 +158,9 @@ class HybridStore(GeneratorStore, DurableStore):
             yield from self._tiers.end_durably_gen(storage_id, expires_at, token and token.durable)
         except StoreUnavailable as error:
             yield from self._write_behind.end_gen(storage_id, tombstone, error)
+        except BaseException as interruption:
+            self._missed.add_interrupted(storage_id, interruption)
+            raise
         else:
             yield from self._tiers.end_in_cache_gen(storage_id, tombstone, checkpoint)
 

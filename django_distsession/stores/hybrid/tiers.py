@@ -147,6 +147,9 @@ class Tiers:
             yield from self._cache.put_tombstone_gen(storage_id, tombstone)
         except StoreUnavailable as error:
             yield from self.note_miss_gen(storage_id, None, error)
+        except BaseException as interruption:
+            self._missed.add_interrupted(storage_id, interruption)
+            raise
         else:
             self._missed.resolve(storage_id, checkpoint.miss)
 

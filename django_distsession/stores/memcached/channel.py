@@ -6,13 +6,18 @@ closed with its loop.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from pymemcache.exceptions import MemcacheUnknownError
 
 from ...secret import Secret
+from .. import dialing
+from ..deadline import Deadline
+from ..loops import FairTimeout
 from .multiplexed import MOST_IN_FLIGHT, MultiplexedConnection
 from .protocol import (
     NOT_OURS,
@@ -25,9 +30,6 @@ from .protocol import (
     item_limit_in,
     parse_stats,
 )
-
-# How long the first of several addresses of a host is tried alone, in seconds (RFC 8305).
-NEXT_ADDRESS_AFTER = 0.1
 
 # No server says as much about itself, in bytes.
 LONGEST_GREETING = 256 * 1024
@@ -48,8 +50,8 @@ class TooManyRequests(Exception):
 
 class Channel:
     """
-    server: as `parse_server` returns it. connect_timeout: seconds. met: is told which run of the
-    server answered.
+    server: as `parse_server` returns it. connect_timeout: seconds. patience: see
+    `MultiplexedConnection`. met: is told which run of the server answered.
     """
 
     def __init__(
@@ -57,18 +59,22 @@ class Channel:
         server: tuple[str, int] | str,
         *,
         connect_timeout: float,
+        patience: float = 0.0,
         tls_context: ssl.SSLContext | None,
         credentials: Secret[tuple[str, str]] | None,
         met: Callable[[Incarnation], object] = lambda incarnation: None,
     ) -> None:
         self._server = server
         self._connect_timeout = connect_timeout
+        self._patience = patience
         self._tls_context = tls_context
         self._credentials = credentials
         self._met = met
         self._loop = asyncio.get_running_loop()
         self._connection: MultiplexedConnection | None = None
         self._connecting: asyncio.Task[MultiplexedConnection] | None = None
+        # Those that are to be closed, but still in use.
+        self._retired: set[MultiplexedConnection] = set()
 
     @property
     def connection(self) -> MultiplexedConnection | None:
@@ -80,21 +86,26 @@ class Channel:
             return None
         return connection
 
-    async def acquire(self, deadline: float) -> MultiplexedConnection:
+    async def acquire(self, seconds: float) -> MultiplexedConnection:
         """
-        Return a connection that works and has room, by the deadline (of the loop's clock). Whoever
-        needs one at the same time shares the attempt, and who gives up leaves it to the others.
+        Return a connection that works and has room; it may take so many seconds. Whoever needs one
+        at the same time shares the attempt, and who gives up leaves it to the others.
         """
+        deadline = self._loop.time() + seconds
         connection = self._connection
         if connection is None or connection.error is not None:
             if self._connecting is None:
                 self._connecting = self._loop.create_task(self._connect())
                 self._connecting.add_done_callback(self._connected)
-            async with asyncio.timeout_at(deadline):
-                connection = await asyncio.shield(self._connecting)
+            # Neither a time-out nor a cancellation of this one reaches the attempt.
+            async with FairTimeout(seconds):
+                (done,), _ = await asyncio.wait([self._connecting])
+            if done.cancelled():
+                raise ConnectionAbortedError("The event loop ends.")
+            connection = done.result()
         if connection.is_full:
             try:
-                await connection.wait_for_turn(deadline)
+                await connection.wait_for_turn(deadline - self._loop.time())
             except TimeoutError:
                 raise TooManyRequests from None
             if connection.error is not None:
@@ -103,23 +114,27 @@ class Channel:
 
     def close(self) -> None:
         """
-        Close the connection. What waits for it fails.
+        Close the connection when nobody waits for it any more. Who needs one after that makes
+        another.
         """
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.error is None:
+            self._retired.add(connection)
+            connection.closed.add_done_callback(lambda _: self._retired.discard(connection))
+            connection.retire()
 
     async def aclose(self) -> None:
         """
         Close the connection, and wait until nothing is left of it.
         """
-        connecting, connection = self._connecting, self._connection
-        self.close()
-        if connecting is not None:
+        if (connecting := self._connecting) is not None:
+            connecting.cancel()
+            # Then it is over, and taken note of.
             await asyncio.wait([connecting])
-        if connection is not None:
-            await connection.closed
+        for connection in [*self._retired, self._connection]:
+            if connection is not None:
+                connection.close()
+                await connection.closed
 
     def _connected(self, task: asyncio.Task[MultiplexedConnection]) -> None:
         self._connecting = None
@@ -127,24 +142,20 @@ class Channel:
             self._connection = task.result()
 
     async def _connect(self) -> MultiplexedConnection:
-        async with asyncio.timeout(self._connect_timeout):
+        async with FairTimeout(self._connect_timeout):
             greeting = await self._dial()
             try:
-                if self._credentials is not None:
-                    said = await greeting.ask(self._credentials.map(authentication).reveal())
-                    if said != b"STORED\r\n":
-                        raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
-                settings = parse_stats(await greeting.ask(SETTINGS))
+                if self._credentials and not await greeting.log_in(self._credentials):
+                    raise MemcacheUnknownError("The server refused USERNAME and PASSWORD.")
+                limit = item_limit_in(parse_stats(await greeting.ask(SETTINGS)))
                 self._met(incarnation_in(parse_stats(await greeting.ask(STATS))))
-                return greeting.hand_over(item_limit_in(settings))
+                return greeting.hand_over(MultiplexedConnection(self._loop, limit, self._patience))
             except BaseException:
                 greeting.transport.abort()
                 raise
 
     async def _dial(self) -> _Greeting:
-        def make() -> _Greeting:
-            return _Greeting(self._loop)
-
+        make = partial(_Greeting, self._loop)
         if isinstance(self._server, str):
             _, greeting = await self._loop.create_unix_connection(make, self._server)
             return greeting
@@ -152,10 +163,33 @@ class Channel:
         tls: dict[str, Any] = (
             {"ssl": self._tls_context, "server_hostname": host} if self._tls_context else {}
         )
-        _, greeting = await self._loop.create_connection(
-            make, host, port, happy_eyeballs_delay=NEXT_ADDRESS_AFTER, **tls
-        )
+        # Not by `create_connection`: uvloop's tries one address only after another's time-out.
+        raw = await self._connect_to_any(host, port)
+        _, greeting = await self._loop.create_connection(make, sock=raw, **tls)
         return greeting
+
+    async def _connect_to_any(self, host: str, port: int) -> socket.socket:
+        """
+        As `dialing.dial`.
+        """
+        deadline = Deadline(self._connect_timeout)
+        addresses = await dialing.alook_up(host, port, deadline)
+        error: OSError | None = None
+        for number, (family, address) in enumerate(addresses):
+            raw = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                raw.setblocking(False)
+                async with FairTimeout(deadline.share(len(addresses) - number).left):
+                    await self._loop.sock_connect(raw, address)
+                return raw
+            except BaseException as failure:
+                raw.close()
+                if not isinstance(failure, OSError):
+                    raise
+                # That one address refuses does not tell that a silent one is gone, too.
+                if not isinstance(error, TimeoutError):
+                    error = failure
+        raise error or OSError("The server's name has no address.")
 
 
 class _Greeting(asyncio.Protocol):
@@ -168,7 +202,8 @@ class _Greeting(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._received = b""
-        self._answer: asyncio.Future[bytes] = loop.create_future()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._error: Exception | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -177,17 +212,30 @@ class _Greeting(asyncio.Protocol):
         """
         Return the answer to a command: lines up to one that ends it.
         """
-        self._answer = self._loop.create_future()
         self.transport.write(question)
+        return await self._read_answer()
+
+    async def log_in(self, credentials: Secret[tuple[str, str]]) -> bool:
+        """
+        Return whether the server takes them.
+        """
+        # Whatever interrupts it shows the view, not what it is a view of. And a server that is no
+        # memcached may repeat what it was sent.
+        self.transport.write(memoryview(credentials.map(authentication).reveal()))
+        return await self._read_answer() == b"STORED\r\n"
+
+    async def _read_answer(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        self._answer = self._loop.create_future()
         return await self._answer
 
-    def hand_over(self, item_limit: int) -> MultiplexedConnection:
+    def hand_over(self, connection: MultiplexedConnection) -> MultiplexedConnection:
         """
-        Return the connection, ready to be shared.
+        Give the transport to a connection that is ready to be shared.
         """
-        if self._received:
-            raise MemcacheUnknownError(NOT_OURS)
-        connection = MultiplexedConnection(self._loop, item_limit)
+        if self._received or self._error is not None:
+            raise self._error or MemcacheUnknownError(NOT_OURS)
         self.transport.set_protocol(connection)
         connection.connection_made(self.transport)
         return connection
@@ -196,7 +244,7 @@ class _Greeting(asyncio.Protocol):
         self._received += data
         if len(self._received) > LONGEST_GREETING:
             self._fail(MemcacheUnknownError(NOT_OURS))
-        elif ends_answer(self._received) and not self._answer.done():
+        elif ends_answer(self._received) and self._answer and not self._answer.done():
             self._answer.set_result(self._received)
             self._received = b""
 
@@ -207,5 +255,7 @@ class _Greeting(asyncio.Protocol):
         self._fail(error or MemcacheUnknownError(HUNG_UP))
 
     def _fail(self, error: Exception) -> None:
-        if not self._answer.done():
+        if self._error is None:
+            self._error = error
+        if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)

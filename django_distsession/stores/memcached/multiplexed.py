@@ -4,13 +4,14 @@ One connection to a memcached server for all coroutines of an event loop.
 Requests are written as they come, those of one turn of the loop together; replies come back in
 that order, and each has to name the key and repeat the opaque token of the request at the head of
 the queue. A request that nobody waits for any more stays in the queue: its reply is read and
-dropped. What is overdue, or not the reply that is due, ends the connection, and with it everything
-that waits for it.
+dropped, also if it was overdue. A server that lets a request wait for too long, or gives another
+reply than the one that is due, ends the connection, and with it everything that waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import cast
 
@@ -20,34 +21,50 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from ..loops import CATCH_UP, LATE, SLICE, FairTimeout
 from .protocol import NOT_OURS, Reply, ServerError, parse_reply
 
 # How many requests may wait for their replies at once. Further ones wait for their turn.
 MOST_IN_FLIGHT = 1024
 
 
-# A request: its reply, how that one's first line ends, and when it is due, by the loop's clock.
-Waiting = tuple["asyncio.Future[Reply]", bytes, float]
+# A request: its reply, how that one's first line ends, when whoever waits for it gives up, and when
+# the connection is given up for it.
+Waiting = tuple["asyncio.Future[Reply]", bytes, float, float]
 
 
 class MultiplexedConnection(asyncio.Protocol):
     """
     item_limit: the largest item that the server takes, in bytes.
+    patience: seconds that a server must have been given for a reply before it counts as hung. Who
+    has less time does without the reply, and harms nobody else.
     error: why the connection has come to its end, if it has.
     closed: done when nothing of it is left.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, item_limit: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, item_limit: int, patience: float = 0.0
+    ) -> None:
         self.item_limit = item_limit
         self.error: Exception | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
         self._loop = loop
+        self._patience = patience
         self._transport: asyncio.Transport | None = None
         self._opaque = 0
         self._waiting: deque[Waiting] = deque()
         self._outgoing: list[bytes] = []
         self._rest = b""
+        # While anybody waits for a reply: looks for overdue ones.
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        # For how many seconds the loop was blocked while somebody waited: that time does not count.
+        self._blocked = 0.0
+        # Whether it was blocked, and what arrived meanwhile may not all have been read yet.
+        self._catches_up = False
+        # Whether anything was received since the last look.
+        self._has_received = False
+        self._is_retired = False
         self._is_writable = True
         # Those who wait for their turn.
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -61,21 +78,26 @@ class MultiplexedConnection(asyncio.Protocol):
         """
         return not self._is_writable or len(self._waiting) >= MOST_IN_FLIGHT
 
-    async def wait_for_turn(self, deadline: float) -> None:
+    async def wait_for_turn(self, seconds: float) -> None:
         """
         Wait until there is room for one more request. `TimeoutError` if there is none in time.
         """
+        async with FairTimeout(seconds):
+            await self._wait_for_turn()
+
+    async def _wait_for_turn(self) -> None:
         while self.is_full and self.error is None:
             turn = self._loop.create_future()
             self._queue.append(turn)
-            async with asyncio.timeout_at(deadline):
-                await turn
+            await turn
 
     def send(
         self, key: bytes, command: bytes, body: bytes, deadline: float
     ) -> asyncio.Future[Reply]:
         """
         Send a command of the meta protocol, and return the future of its reply.
+
+        deadline: by the loop's clock. `TimeoutError` if the reply is overdue by then.
         """
         reply: asyncio.Future[Reply] = asyncio.Future(loop=self._loop)
         if self.error is not None:
@@ -87,16 +109,27 @@ class MultiplexedConnection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         outgoing.append(b"%b k O%d\r\n%b" % (command, self._opaque, body))
         ending = b" k%b O%d" % (key, self._opaque)
-        self._waiting.append((reply, ending, deadline))
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._look_for_overdue)
+        if self._timer is None or deadline < self._timer_at:
+            self._look_again(deadline)
+        unblocked = self._loop.time() - self._blocked
+        due = deadline - self._blocked
+        self._waiting.append((reply, ending, due, max(due, unblocked + self._patience)))
         return reply
 
-    def close(self, error: Exception | None = None) -> None:
+    def retire(self) -> None:
+        """
+        Close the connection when nothing waits for it any more.
+        """
+        self._is_retired = True
+        if self._timer is None:
+            # Somebody may be about to send.
+            self._look_again(self._loop.time() + SLICE)
+
+    def close(self) -> None:
         """
         Close the connection. What waits for it fails.
         """
-        self._fail(error or ConnectionAbortedError("The connection was closed."))
+        self._fail(ConnectionAbortedError("The connection was closed."))
 
     # What the loop calls.
 
@@ -104,6 +137,7 @@ class MultiplexedConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._has_received = True
         if self._rest:
             data = self._rest + data
         try:
@@ -140,7 +174,7 @@ class MultiplexedConnection(asyncio.Protocol):
         while start < size:
             if not waiting:
                 raise MemcacheUnknownError(NOT_OURS)
-            reply, ending, _ = waiting[0]
+            reply, ending, _, _ = waiting[0]
             try:
                 parsed = parse_reply(data, start, ending, self.item_limit)
             except ServerError as error:
@@ -160,14 +194,40 @@ class MultiplexedConnection(asyncio.Protocol):
             self._call_next()
         return start
 
+    def _look_again(self, deadline: float) -> None:
+        """
+        Look for overdue replies at a deadline, or before: the more often, the less is a loop's time
+        that counts although it was blocked.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._loop.time()
+        self._timer_at = max(now, min(deadline, now + SLICE))
+        self._timer = self._loop.call_at(self._timer_at, self._look_for_overdue)
+
     def _look_for_overdue(self) -> None:
         self._timer = None
-        if self._waiting:
-            _, _, due = self._waiting[0]
-            if due <= self._loop.time():
+        now = self._loop.time()
+        late = now - self._timer_at
+        # Replies may have arrived meanwhile, and requests not have left.
+        self._catches_up = late > LATE or (self._catches_up and self._has_received)
+        self._has_received = False
+        if self._catches_up:
+            self._blocked += late
+            self._look_again(now + CATCH_UP)
+            return
+        unblocked, next_due = now - self._blocked, math.inf
+        for reply, _, due, lost in self._waiting:
+            if lost <= unblocked:
                 self._fail(TimeoutError("timed out"))
-            else:
-                self._timer = self._loop.call_at(due, self._look_for_overdue)
+                return
+            if due <= unblocked and not reply.done():
+                reply.set_exception(TimeoutError("timed out"))
+            next_due = min(next_due, lost if reply.done() else due)
+        if self._waiting:
+            self._look_again(next_due + self._blocked)
+        elif self._is_retired:
+            self.close()
 
     def _call_next(self) -> None:
         while self._queue and not self.is_full:
@@ -186,7 +246,7 @@ class MultiplexedConnection(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
-        for reply, _, _ in self._waiting:
+        for reply, *_ in self._waiting:
             if not reply.done():
                 reply.set_exception(error)
         self._waiting.clear()

@@ -48,7 +48,9 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
             else:
                 asked.append((position, node, connection))
     if missing:
-        asked += await _connect(missing, loop, deadline, given)
+        asked += await _connect(missing, loop, given)
+        # Connecting may have taken all of it, where the loop was blocked meanwhile.
+        deadline = max(deadline, loop.time() + GRACE)
     for _, node, connection in asked:
         if connection.item_limit < exchange.item_size:
             raise exchange.too_large(node, connection.item_limit)
@@ -80,16 +82,15 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
 async def _connect(
     missing: list[tuple[int, Node]],
     loop: asyncio.AbstractEventLoop,
-    deadline: float,
     given: float,
 ) -> Asked:
     """
-    Return those of the servers that there is a connection to by the deadline.
+    Return those of the servers that there is a connection to in the time that is given.
     """
 
     async def connect(node: Node) -> MultiplexedConnection | None:
         try:
-            return await node.channel.get(loop).acquire(deadline)
+            return await node.channel.get(loop).acquire(given)
         except TooManyRequests as error:
             raise StoreUnavailable(
                 f"{error.count} requests are waiting for memcached at {node.name} already."

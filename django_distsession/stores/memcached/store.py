@@ -25,7 +25,7 @@ from ..record import Record
 from ..repairing import Repair
 from . import wire
 from .channel import Channel
-from .connection import Connection
+from .connection import FAIR_SHARE, Connection
 from .exchange import Exchange, insist_gen, storing
 from .listing import Listing
 from .node import Node, Restarts
@@ -83,7 +83,7 @@ class MemcachedStore(CacheStore):
             Node(
                 server,
                 partial(Connection, parse_server(server), **connecting),
-                partial(Channel, parse_server(server), **connecting),
+                partial(Channel, parse_server(server), patience=FAIR_SHARE * timeout, **connecting),
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,

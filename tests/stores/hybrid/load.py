@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.base import UpdateError
 
 from django_distsession.backends.base import StoreBackedSession
 from django_distsession.exceptions import StoreUnavailable
+from tests.driving import Driver
 
 Process = type[StoreBackedSession]
 
@@ -28,7 +29,8 @@ class Load:
     acknowledged change may be, in seconds, that a read does not show.
     """
 
-    def __init__(self, processes: Sequence[Process], stale_after: float = 0) -> None:
+    def __init__(self, processes: Sequence[Process], drive: Driver, stale_after: float = 0) -> None:
+        self._drive = drive
         self.processes = processes
         self.stale_after = stale_after
         # Per session key: when each change was acknowledged.
@@ -107,16 +109,20 @@ class Load:
         choose = random.Random(number)
         process = self.processes[number % len(self.processes)]
         try:
-            while not self._stopped:
-                self._round(process, choose, f"{number}.{self.rounds[number]}")
-                with self._progress:
-                    self.rounds[number] += 1
-                    self._progress.notify_all()
+            with self._drive.in_this_thread():
+                self._click(number, process, choose)
         except BaseException as error:
             with self._progress:
                 self._errors.append(error)
                 self._progress.notify_all()
             raise
+
+    def _click(self, number: int, process: Process, choose: random.Random) -> None:
+        while not self._stopped:
+            self._round(process, choose, f"{number}.{self.rounds[number]}")
+            with self._progress:
+                self.rounds[number] += 1
+                self._progress.notify_all()
 
     def _round(self, process: Process, choose: random.Random, name: str) -> None:
         key = choose.choice(list(self.acknowledged))
@@ -136,7 +142,7 @@ class Load:
         is_over = self.ended.get(key, float("inf")) <= bound
         session = process(key)
         try:
-            shown = session.keys()
+            shown = self._drive(session.keys)
         except StoreUnavailable as error:
             self.failed_reads.append(f"{key}: {error}")
             return None
@@ -151,9 +157,9 @@ class Load:
         return session
 
     def _save(self, session: StoreBackedSession, key: str, name: str) -> None:
-        session[name] = 1
         try:
-            session.save()
+            self._drive(session.update, {name: 1})
+            self._drive(session.save)
         except StoreUnavailable:
             self.refused_writes += 1
         except UpdateError:
@@ -165,7 +171,7 @@ class Load:
     def _logout(self, session: StoreBackedSession, key: str) -> None:
         self.ending.add(key)
         try:
-            session.flush()
+            self._drive(session.flush)
         except StoreUnavailable:
             self.refused_writes += 1
         else:
@@ -174,7 +180,7 @@ class Load:
     def _login(self, process: Process) -> None:
         session = process()
         try:
-            session.create()
+            self._drive(session.create)
         except StoreUnavailable:
             self.refused_writes += 1
         else:

@@ -22,6 +22,7 @@ from testproject.servers import CouchDBServer, MemcachedNode, memcached_nodes
 from testproject.servers.apache_couchdb import ApacheCouchDB
 from testproject.servers.couchdb import couchdb_server
 from testproject.servers.pouchdb import PouchDBServer
+from tests.driving import Driver
 from tests.stores.hybrid.load import PATIENCE, Load, Process
 
 REVALIDATE_AFTER = 0.5
@@ -142,9 +143,9 @@ def sync(processes: list[Process], load: Load) -> None:
 
 @pytest.mark.parametrize("fault", ["killed", "paused", "restarted"])
 def test_couchdb_fails_under_load(
-    own_couchdb: CouchDBServer, processes: list[Process], writes: str, fault: str
+    own_couchdb: CouchDBServer, processes: list[Process], drive: Driver, writes: str, fault: str
 ) -> None:
-    load = Load(processes)
+    load = Load(processes, drive)
     with load.running():
         load.go_on()
         if fault == "killed":
@@ -178,9 +179,9 @@ def assert_couchdb_has_it_all(load: Load, processes: list[Process]) -> None:
 
 @pytest.mark.parametrize("revalidate_after", [NEVER])
 def test_all_of_memcached_is_killed_under_load_and_restarts_empty(
-    own_nodes: list[MemcachedNode], processes: list[Process]
+    own_nodes: list[MemcachedNode], processes: list[Process], drive: Driver
 ) -> None:
-    load = Load(processes)
+    load = Load(processes, drive)
     with load.running():
         load.go_on()
         for node in own_nodes:
@@ -196,9 +197,9 @@ def test_all_of_memcached_is_killed_under_load_and_restarts_empty(
 
 @pytest.mark.parametrize("revalidate_after", [NEVER])
 def test_all_of_memcached_hangs_under_load_and_goes_on_with_old_copies(
-    own_nodes: list[MemcachedNode], processes: list[Process]
+    own_nodes: list[MemcachedNode], processes: list[Process], drive: Driver
 ) -> None:
-    load = Load(processes)
+    load = Load(processes, drive)
     with load.running():
         load.go_on()
         for node in own_nodes:
@@ -216,9 +217,10 @@ def test_couchdb_and_then_memcached_fail_under_load(
     own_couchdb: CouchDBServer,
     own_nodes: list[MemcachedNode],
     processes: list[Process],
+    drive: Driver,
     writes: str,
 ) -> None:
-    load = Load(processes, stale_after=REVALIDATE_AFTER)
+    load = Load(processes, drive, stale_after=REVALIDATE_AFTER)
     with load.running():
         load.go_on()
         own_couchdb.kill()

@@ -21,7 +21,7 @@ from tests.stores.hybrid.conftest import (
     storage_id,
     wait_for_handoff,
 )
-from tests.stores.hybrid.fakes import one_shot
+from tests.stores.hybrid.fakes import Killed, die, one_shot
 
 
 def saved_without_the_cache(tiers: Tiers, process: Process, key: str, name: str = "b") -> None:
@@ -188,3 +188,36 @@ def test_what_cannot_be_told_when_the_cache_is_back_is_told_later(tiers: Tiers) 
     tiers.cache.recover()
     wait_for_handoff()
     assert contents(other, first) == contents(other, second) == {"a": 1, "b": 1}
+
+
+# Saves and logouts that are interrupted, or cancelled, before the cache is told.
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_save_that_is_interrupted_between_the_stores_is_not_missed(
+    tiers: Tiers, where: str
+) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    session = loaded(process, key)
+    session["b"] = 1
+    one_shot(tiers.cache if where == "before" else tiers.durable, "replace", die, where)
+    with pytest.raises(Killed):
+        session.save()
+    assert contents(process, key) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_logout_that_is_interrupted_between_the_stores_is_not_missed(
+    tiers: Tiers, where: str
+) -> None:
+    process = tiers.process()
+    key = create(process, a=1)
+    session = loaded(process, key)
+    if where == "before":
+        one_shot(tiers.cache, "put_tombstone", die)
+    else:
+        one_shot(tiers.durable, "end", die, "after")
+    with pytest.raises(Killed):
+        session.flush()
+    assert contents(process, key) is None

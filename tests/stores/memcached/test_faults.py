@@ -45,6 +45,11 @@ def behind(request: pytest.FixtureRequest) -> CouchDBServer | None:
     return couchdb
 
 
+@pytest.fixture(params=[False, True], ids=["blocking", "async"])
+def is_async(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 FAULTS = pytest.mark.parametrize(
     ("begin", "end"), [(hang, wake), (die, come_back_empty)], ids=["hang", "restart"]
 )
@@ -55,13 +60,14 @@ REPLICATION = pytest.mark.parametrize(("replicas", "quorum"), [(2, 1), (3, 2)], 
 @REPLICATION
 def test_an_outage_of_each_node_in_turn_harms_nobody(
     behind: CouchDBServer | None,
+    is_async: bool,
     trio: list[MemcachedNode],
     begin: Fault,
     end: Fault,
     replicas: int,
     quorum: int,
 ) -> None:
-    with workers(4, trio, replicas, quorum, behind) as running:
+    with workers(4, trio, replicas, quorum, behind, is_async=is_async) as running:
         awake = running[:2]
         users = Users(running)
         users.arrive(6)
@@ -84,9 +90,13 @@ def test_an_outage_of_each_node_in_turn_harms_nobody(
 
 @FAULTS
 def test_all_processes_change_one_session_at_once_during_an_outage(
-    behind: CouchDBServer | None, trio: list[MemcachedNode], begin: Fault, end: Fault
+    behind: CouchDBServer | None,
+    is_async: bool,
+    trio: list[MemcachedNode],
+    begin: Fault,
+    end: Fault,
 ) -> None:
-    with workers(4, trio, 2, 1, behind) as running:
+    with workers(4, trio, 2, 1, behind, is_async=is_async) as running:
         users = Users(running)
         users.arrive(3)
         for node in trio:
@@ -103,10 +113,11 @@ def test_all_processes_change_one_session_at_once_during_an_outage(
 
 def test_two_overlapping_outages_with_three_replicas_and_quorum_two(
     behind: CouchDBServer | None,
+    is_async: bool,
     trio: list[MemcachedNode],
 ) -> None:
     one, two, three = trio
-    with workers(4, trio, 3, 2, behind) as running:
+    with workers(4, trio, 3, 2, behind, is_async=is_async) as running:
         awake = running[:2]
         users = Users(running)
         users.arrive(5)
@@ -134,10 +145,10 @@ def test_two_overlapping_outages_with_three_replicas_and_quorum_two(
 
 
 def test_a_write_cut_short_by_a_restart_is_whole_or_repeated(
-    behind: CouchDBServer | None, trio: list[MemcachedNode]
+    behind: CouchDBServer | None, is_async: bool, trio: list[MemcachedNode]
 ) -> None:
     # Nodes die while all processes write: a save may reach a node that has just lost its data.
-    with workers(3, trio, 2, 1, behind) as running:
+    with workers(3, trio, 2, 1, behind, is_async=is_async) as running:
         users = Users(running)
         users.arrive(3)
         for turn, node in enumerate(trio * 2):

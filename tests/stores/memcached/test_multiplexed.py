@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -53,13 +54,13 @@ class Server:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[MultiplexedConnection, Server]]:
+async def connected(patience: float) -> AsyncIterator[tuple[MultiplexedConnection, Server]]:
     server = Server()
     loop = asyncio.get_running_loop()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     host, port = listening.sockets[0].getsockname()
     _, connection = await loop.create_connection(
-        lambda: MultiplexedConnection(loop, LIMIT), host, port
+        lambda: MultiplexedConnection(loop, LIMIT, patience), host, port
     )
     try:
         yield connection, server
@@ -71,12 +72,21 @@ async def connected() -> AsyncIterator[tuple[MultiplexedConnection, Server]]:
         await listening.wait_closed()
 
 
-def run(scenario: Callable[[MultiplexedConnection, Server], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(SECONDS), connected() as (connection, server):
+Scenario = Callable[[MultiplexedConnection, Server], Awaitable[None]]
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(on_loop: Callable[..., None]) -> Run:
+    """
+    Return a function that runs a scenario. patience: the connection's.
+    """
+
+    async def main(scenario: Scenario, patience: float) -> None:
+        async with asyncio.timeout(SECONDS), connected(patience) as (connection, server):
             await scenario(connection, server)
 
-    asyncio.run(main())
+    return lambda scenario, patience=0.0: on_loop(main(scenario, patience))
 
 
 def ask(
@@ -91,7 +101,7 @@ def value(key: bytes, opaque: int, content: bytes) -> bytes:
     return b"VA %d c7 t60 k%b O%d\r\n%b\r\n" % (len(content), key, opaque, content)
 
 
-def test_requests_of_one_turn_leave_together_and_are_answered_in_order() -> None:
+def test_requests_of_one_turn_leave_together_and_are_answered_in_order(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection, key) for key in (b"a", b"b", b"c")]
         assert await server.requests(3) == [
@@ -110,7 +120,7 @@ def test_requests_of_one_turn_leave_together_and_are_answered_in_order() -> None
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_reply_may_arrive_in_parts(cut: int) -> None:
+def test_a_reply_may_arrive_in_parts(run: Run, cut: int) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection, b"a"), ask(connection, b"b")]
         await server.requests(2)
@@ -125,7 +135,7 @@ def test_a_reply_may_arrive_in_parts(cut: int) -> None:
     run(scenario)
 
 
-def test_a_cancelled_request_disturbs_nobody() -> None:
+def test_a_cancelled_request_disturbs_nobody(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection, key) for key in (b"a", b"b")]
         await server.requests(2)
@@ -157,7 +167,7 @@ def test_a_cancelled_request_disturbs_nobody() -> None:
         b"\r\n",
     ],
 )
-def test_a_wrong_reply_ends_the_connection_for_all(wrong: bytes) -> None:
+def test_a_wrong_reply_ends_the_connection_for_all(run: Run, wrong: bytes) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection), ask(connection)]
         await server.requests(2)
@@ -171,7 +181,7 @@ def test_a_wrong_reply_ends_the_connection_for_all(wrong: bytes) -> None:
     run(scenario)
 
 
-def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
+def test_a_reply_that_nobody_asked_for_ends_the_connection(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         reply = ask(connection)
         await server.requests(1)
@@ -183,7 +193,7 @@ def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
     run(scenario)
 
 
-def test_a_server_without_memory_refuses_one_request_and_goes_on() -> None:
+def test_a_server_without_memory_refuses_one_request_and_goes_on(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection, b"a"), ask(connection, b"b")]
         await server.requests(2)
@@ -195,7 +205,7 @@ def test_a_server_without_memory_refuses_one_request_and_goes_on() -> None:
     run(scenario)
 
 
-def test_an_overdue_reply_ends_the_connection() -> None:
+def test_an_overdue_reply_ends_the_connection(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection, seconds=0.01), ask(connection)]
         await server.requests(2)
@@ -208,7 +218,7 @@ def test_an_overdue_reply_ends_the_connection() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_server_that_hangs_up_fails_all_that_wait(how: str) -> None:
+def test_a_server_that_hangs_up_fails_all_that_wait(run: Run, how: str) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         asked = [ask(connection), ask(connection)]
         await server.requests(2)
@@ -223,15 +233,14 @@ def test_a_server_that_hangs_up_fails_all_that_wait(how: str) -> None:
     run(scenario)
 
 
-def test_no_more_than_so_many_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_so_many_are_in_flight(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiplexed, "MOST_IN_FLIGHT", 2)
 
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
-        deadline = asyncio.get_running_loop().time() + SECONDS
         order: list[int] = []
 
         async def request(number: int) -> bytes:
-            await connection.wait_for_turn(deadline)
+            await connection.wait_for_turn(SECONDS)
             order.append(number)
             return (await ask(connection, b"%d" % number)).value
 
@@ -246,16 +255,17 @@ def test_no_more_than_so_many_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> 
     run(scenario)
 
 
-def test_who_waits_for_his_turn_waits_until_his_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_his_turn_waits_until_his_deadline(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(multiplexed, "MOST_IN_FLIGHT", 1)
 
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
-        now = asyncio.get_running_loop().time()
         first = ask(connection)
         with pytest.raises(TimeoutError):
-            await connection.wait_for_turn(now + 0.01)
-        given_up = asyncio.create_task(connection.wait_for_turn(now + SECONDS))
-        turn = asyncio.create_task(connection.wait_for_turn(now + SECONDS))
+            await connection.wait_for_turn(0.01)
+        given_up = asyncio.create_task(connection.wait_for_turn(SECONDS))
+        turn = asyncio.create_task(connection.wait_for_turn(SECONDS))
         await server.requests(1)
         given_up.cancel()
         server.reply(b"EN kkey O1\r\n")
@@ -265,7 +275,7 @@ def test_who_waits_for_his_turn_waits_until_his_deadline(monkeypatch: pytest.Mon
     run(scenario)
 
 
-def test_a_server_that_reads_slowly_holds_writers_back() -> None:
+def test_a_server_that_reads_slowly_holds_writers_back(run: Run) -> None:
     async def scenario(connection: MultiplexedConnection, server: Server) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SECONDS
@@ -278,8 +288,83 @@ def test_a_server_that_reads_slowly_holds_writers_back() -> None:
             await asyncio.sleep(0)
         assert connection.is_full
         assert len(asked) < 100
-        turn = asyncio.create_task(connection.wait_for_turn(deadline))
+        turn = asyncio.create_task(connection.wait_for_turn(SECONDS))
         server.is_reading.set()
         await turn
+
+    run(scenario)
+
+
+# Longer than the requests of these tests may take, and than the connection's patience.
+BLOCKED = 0.25
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.05])
+def test_what_arrived_while_the_loop_was_blocked_is_not_overdue(run: Run, patience: float) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        asked = [ask(connection, b"%d" % number, seconds=0.05) for number in range(3)]
+        await server.requests(3)
+        server.reply(*(value(b"%d" % number, number + 1, b"x" * 20_000) for number in range(3)))
+        time.sleep(BLOCKED)
+        for reply in asked:
+            assert len((await reply).value) == 20_000
+
+    run(scenario, patience)
+
+
+def test_what_had_not_left_when_the_loop_was_blocked_is_not_overdue(run: Run) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        asked = ask(connection, seconds=0.05)
+        time.sleep(BLOCKED)
+        await server.requests(1)
+        server.reply(value(b"key", 1, b"x"))
+        assert (await asked).value == b"x"
+
+    run(scenario)
+
+
+def test_who_has_little_time_harms_nobody(run: Run) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        asked = [ask(connection, b"a"), ask(connection, b"b", seconds=0.01), ask(connection, b"c")]
+        await server.requests(3)
+        # It is not the first one's time that the second one waits for.
+        with pytest.raises(TimeoutError):
+            await asked[1]
+        server.reply(value(b"a", 1, b"one"), value(b"b", 2, b"two"), value(b"c", 3, b"three"))
+        assert [(await asked[0]).value, (await asked[2]).value] == [b"one", b"three"]
+        assert connection.error is None
+
+    run(scenario, SECONDS)
+
+
+def test_a_server_that_leaves_all_who_have_little_time_unanswered_hangs(run: Run) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await ask(connection, seconds=0.01)
+        await connection.closed
+        assert isinstance(connection.error, TimeoutError)
+
+    run(scenario, 0.1)
+
+
+def test_a_retired_connection_closes_when_it_is_idle(run: Run) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        asked = [ask(connection, b"a")]
+        connection.retire()
+        # Somebody had hold of it.
+        asked.append(ask(connection, b"b"))
+        await server.requests(2)
+        server.reply(value(b"a", 1, b"one"), value(b"b", 2, b"two"))
+        assert [(await reply).value for reply in asked] == [b"one", b"two"]
+        await connection.closed
+
+    run(scenario)
+
+
+def test_an_idle_connection_that_is_retired_closes(run: Run) -> None:
+    async def scenario(connection: MultiplexedConnection, server: Server) -> None:
+        connection.retire()
+        await connection.closed
 
     run(scenario)

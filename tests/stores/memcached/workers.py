@@ -50,6 +50,8 @@ def workers(
     replicas: int,
     quorum: int,
     couchdb: CouchDBServer | None = None,
+    *,
+    is_async: bool = False,
 ) -> Iterator[list[Process]]:
     """
     Start processes with the memcached engine, or with the hybrid engine where there is a CouchDB.
@@ -59,7 +61,7 @@ def workers(
     settings = settings_for(couchdb.url if couchdb else "-", name, replicas, quorum, servers)
     with running_workers(count) as running:
         for worker in running:
-            worker.tell("configure", *settings)
+            worker.tell("configure", *settings, None, is_async)
         for worker in running:
             assert worker.hear() == Answer()
         yield [Process(worker) for worker in running]
