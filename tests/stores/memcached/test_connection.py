@@ -4,6 +4,7 @@ The ways to a server: IPv6, UNIX sockets, passwords, TLS.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import os
@@ -66,11 +67,35 @@ class Listening(MemcachedNode):
 
 
 def works(sessions: Any) -> bool:
+    """
+    Whether sessions are stored and found, by blocking calls and on an event loop.
+    """
+    return all(way(sessions) for way in WAYS)
+
+
+def by_blocking_calls(sessions: Any) -> bool:
     key = stored(sessions, a=1)
     session = sessions(key)
     session["b"] = 2
     session.save()
     return contents(sessions, key) == {"a": 1, "b": 2}
+
+
+def on_a_loop(sessions: Any) -> bool:
+    return asyncio.run(save_and_load(sessions))
+
+
+WAYS = (by_blocking_calls, on_a_loop)
+
+
+async def save_and_load(sessions: Any) -> bool:
+    session = sessions()
+    await session.aset("a", 1)
+    await session.asave()
+    changed = sessions(session.session_key)
+    await changed.aset("b", await changed.aget("a") + 1)
+    await changed.asave()
+    return bool(await sessions(session.session_key).aload() == {"a": 1, "b": 2})
 
 
 def test_ipv6(use: Any) -> None:
@@ -117,10 +142,12 @@ def passwords(tmp_path: Path) -> Path:
 def test_ascii_authentication(use: Any, passwords: Path) -> None:
     with MemcachedNode(["-Y", str(passwords)]) as node:
         assert works(use([node], USERNAME="django", PASSWORD="secret"))
-        with pytest.raises(StoreUnavailable, match="refused USERNAME and PASSWORD"):
-            stored(use([node], USERNAME="django", PASSWORD="wrong"), a=1)
-        with pytest.raises(StoreUnavailable, match="unauthenticated"):
-            stored(use([node]), a=1)
+        for way in WAYS:
+            # Each of a process that has asked nobody yet.
+            with pytest.raises(StoreUnavailable, match="refused USERNAME and PASSWORD"):
+                way(use([node], USERNAME="django", PASSWORD="wrong"))
+            with pytest.raises(StoreUnavailable, match="unauthenticated"):
+                way(use([node]))
 
 
 def test_a_server_without_the_text_protocol_is_named_with_a_reason(use: Any) -> None:
@@ -257,12 +284,14 @@ def test_a_server_with_another_authority_is_not_trusted(
     other = Authority(folder)
     certificate, key = other.issue("client")
     files = {"CA_FILE": str(other.path), "CERT_FILE": certificate, "KEY_FILE": key}
-    with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-        stored(use([tls_node], TLS=files), a=1)
+    for way in WAYS:
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            way(use([tls_node], TLS=files))
 
 
 def test_no_tls_without_a_client_certificate(
     use: Any, authority: Authority, tls_node: MemcachedNode
 ) -> None:
-    with pytest.raises(StoreUnavailable):
-        stored(use([tls_node], TLS={"CA_FILE": str(authority.path)}), a=1)
+    for way in WAYS:
+        with pytest.raises(StoreUnavailable):
+            way(use([tls_node], TLS={"CA_FILE": str(authority.path)}))
