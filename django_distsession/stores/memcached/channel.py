@@ -179,6 +179,7 @@ class Channel:
             raw = socket.socket(family, socket.SOCK_STREAM)
             try:
                 raw.setblocking(False)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 async with FairTimeout(deadline.share(len(addresses) - number).left):
                     await self._loop.sock_connect(raw, address)
                 return raw

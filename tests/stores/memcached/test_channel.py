@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -55,6 +56,20 @@ def test_one_connection_for_all_who_need_one_at_once(
             found = await asyncio.gather(*(channel.acquire(SOON) for _ in range(100)))
             assert len(set(found)) == 1
             assert channel.connection is found[0]
+
+    on_loop(main())
+
+
+def test_no_request_waits_for_the_reply_to_another(
+    on_loop: Run, nodes: list[MemcachedNode]
+) -> None:
+    async def main() -> None:
+        async with channel_to(nodes[0].address) as channel:
+            connection = await channel.acquire(SOON)
+            assert connection._transport is not None
+            raw = connection._transport.get_extra_info("socket")
+            # Or else the system would hold a packet back until the one before it was answered.
+            assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     on_loop(main())
 
