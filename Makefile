@@ -21,7 +21,7 @@ help:
 	@echo "make lint | types | docs | package | tox | clean"
 
 demo: venv servers
-	@$(BIN)/python -m testproject.demo
+	@$(BIN)/python -m testproject.demo $(ARGS)
 
 test: venv servers
 	@.ci/install-system test

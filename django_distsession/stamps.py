@@ -8,7 +8,6 @@ import re
 import struct
 from collections.abc import (
     Collection,
-    Container,
     Iterable,
     Iterator,
     Mapping,
@@ -155,7 +154,7 @@ class Stamps(Mapping[Any, Stamp]):
         table, _, _ = self._split()
         return _latest(starmap(_stamp, PACKED.iter_unpack(table)))
 
-    def after(self, saved: Stamp, keys: Collection[Any], changed: Container[Any]) -> Stamps:
+    def after(self, saved: Stamp, keys: Collection[Any], changed: Collection[Any]) -> Stamps:
         """
         Return the stamps of `keys` after a save that changed, or made, some of them.
         """
@@ -166,9 +165,13 @@ class Stamps(Mapping[Any, Stamp]):
         if order != list(self._keys):
             known = dict(zip(self._keys, rows, strict=True))
             rows = [known.get(key, nowhere) for key in order]
-        for position, key in enumerate(order):
-            if key in changed:
-                rows[position] = nowhere
+        if len(changed) < FEW:
+            for key in changed:
+                rows[order.index(key)] = nowhere
+        else:
+            for position, key in enumerate(order):
+                if key in changed:
+                    rows[position] = nowhere
         # In place of the oldest stamp that no key has any more and that is not recent, if there is
         # one. Packed, they sort as they do unpacked.
         taken = {*rows} - {nowhere}

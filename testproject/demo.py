@@ -1,11 +1,13 @@
 """
 The demo: three memcached nodes, a CouchDB, two web processes, one session.
 
-`python -m testproject.demo` runs until Ctrl-C or SIGTERM, and leaves no process behind.
+`python -m testproject.demo` runs until Ctrl-C or SIGTERM, and leaves no process behind. With
+`--asgi` the site runs under ASGI, on uvicorn, instead of Django's development server.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import signal
@@ -13,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,20 +24,24 @@ from django.core.management import call_command
 
 from testproject.servers import ServerUnavailable, couchdb_server, memcached_nodes
 from testproject.servers.process import LOOPBACK
-from testproject.web_server import WebServer
+from testproject.web_server import ASGIServer, WebServer
 
 PREFERRED_PORTS = [8000, 8001]
 MEMCACHED_NODES = 3
 USER = PASSWORD = "demo"
+DESCRIPTION = "A shop on three memcached nodes, CouchDB and two web processes."
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m testproject.demo", description=DESCRIPTION)
+    parser.add_argument("--asgi", action="store_true", help="serve the site under ASGI, on uvicorn")
+    options = parser.parse_args(arguments)
     for number in STOPPING:
         signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         try:
-            web_servers = start(stack)
+            web_servers = start(stack, ASGIServer if options.asgi else WebServer)
             while True:
                 for web_server in web_servers:
                     web_server.ensure_running()
@@ -50,7 +57,7 @@ def main() -> int:
             return 0
 
 
-def start(stack: ExitStack) -> list[WebServer]:
+def start(stack: ExitStack, kind: type[WebServer] = WebServer) -> list[WebServer]:
     """
     Start all servers, and register with the stack how each is stopped.
     """
@@ -68,7 +75,7 @@ def start(stack: ExitStack) -> list[WebServer]:
     os.environ["DISTSESSION_DEMO_PORTS"] = ",".join(str(port) for port in ports)
     make_user()
 
-    web_servers = [stack.enter_context(WebServer(port)) for port in ports]
+    web_servers = [stack.enter_context(kind(port)) for port in ports]
     for number, web_server in enumerate(web_servers, start=1):
         print(f"  Web process {number}  {web_server.url}  (pid {web_server.pid})")
     for number, node in enumerate(nodes, start=1):

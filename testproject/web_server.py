@@ -1,5 +1,5 @@
 """
-A web process of the demo: Django's development server in a process of its own.
+A web process of the demo, in a process of its own: Django's development server, or uvicorn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from testproject.servers import ServerUnavailable
 from testproject.servers.process import LOOPBACK, ServerProcess
 
 MANAGE = Path(__file__).with_name("manage.py")
+ROOT = MANAGE.parent.parent
 REQUEST_TIMEOUT = 10.0
 
 
@@ -41,3 +42,14 @@ class WebServer(ServerProcess):
     def ensure_running(self) -> None:
         if not self.is_running:
             raise ServerUnavailable(f"{self.name} ended.{self._output_tail()}")
+
+
+class ASGIServer(WebServer):
+    """
+    The same site under ASGI.
+    """
+
+    def command(self, folder: Path) -> Sequence[str]:
+        options = ["--host", LOOPBACK, "--port", str(self.port), "--app-dir", str(ROOT)]
+        application = "testproject.asgi:with_static_files"
+        return [sys.executable, "-m", "uvicorn", *options, "--factory", application]

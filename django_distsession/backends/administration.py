@@ -18,8 +18,8 @@ from ..stores.abilities import (
 from ..stores.abilities import end_for_user as end_in_store
 from ..stores.contract import Store
 from ..stores.garbage import GCOptions, GCResult
+from ..stores.threads import in_thread
 from .ending import TOMBSTONE_MARGIN
-from .threads import in_thread
 
 if TYPE_CHECKING:
     from .base import StoreBackedSession

@@ -24,10 +24,9 @@ from .creating import create_gen, cycle_key_gen
 from .ending import delete_gen
 from .expiry import LONGEST_AGE
 from .loading import Loaded, Seen, exists_gen, load_gen
-from .overriding import is_ours
+from .overriding import adrive, is_ours
 from .runtime import Runtime, RuntimeOfEngine
 from .saving import save_gen
-from .threads import adrive
 
 logger = logging.getLogger("django_distsession.sessions")
 

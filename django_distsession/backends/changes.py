@@ -52,25 +52,24 @@ def find_change(
     Return what makes `values`, which `data` is serialised from, of what was loaded: `NO_CHANGE` if
     they are the same.
 
-    accessed: the keys of loaded objects that may have changed in place since.
+    accessed: the keys that may have been set, or whose values may have changed in place. No other
+    key was removed, either.
     """
     if data == loaded.data:
         return NO_CHANGE
-    if not codec.is_tree:
-        accessed = EVERYTHING
     before = loaded.state.values
     changed: dict[Any, Any] = {}
     containers: dict[Any, Any] = {}
-    for key, value in values.items():
-        known = before.get(key, ABSENT)
-        if value is known and (type(value) in ATOMS or key not in accessed):
-            continue
+    if not codec.is_tree:
+        accessed = EVERYTHING
+    for key in accessed & values.keys() if isinstance(accessed, set) else values:
+        value, known = values[key], before.get(key, ABSENT)
         if known is ABSENT:
             changed[key] = value
         elif type(value) not in ATOMS:
             containers[key] = value
         # True == 1 == 1.0, but a session that says so is another session.
-        elif not _are_same_atom(value, known):
+        elif value is not known and not _are_same_atom(value, known):
             changed[key] = value
     if containers:
         changed |= _changed_containers(codec, codec.loads(loaded.data), containers)

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from ..stores.operations import Call
+from ..stores.operations import Call, Operation, arun
+from ..stores.threads import in_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OURS = f"{__name__.partition('.')[0]}."
 
@@ -23,14 +27,28 @@ def is_ours(method: Callable[..., Any]) -> bool:
 
 class CallMethod(Call):
     """
-    A request to call a method of the session's. A driver that must not block awaits what `twin`
-    returns instead.
+    A request to call a method of the session's. twin: its async half.
     """
 
-    __slots__ = ("twin",)
+    __slots__ = ("aperform",)
 
     def __init__(
         self, method: Callable[..., Any], twin: Callable[..., Awaitable[Any]], *args: Any
     ) -> None:
         super().__init__(method, *args)
-        self.twin = partial(twin, *args)
+        self.aperform = partial(twin, *args)  # type: ignore[assignment,method-assign]
+
+
+async def adrive(
+    operation: Operation[T], method: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """
+    Drive the operation of a method without blocking the event loop.
+
+    A method that a site has overridden does something else, and may block: it is called, on a
+    thread.
+    """
+    if is_ours(method):
+        return await arun(operation)
+    operation.close()
+    return await in_thread(method, *args, **kwargs)

@@ -13,12 +13,12 @@ save get on for a while goes ahead, whatever became of the others.
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
-
 from ..clock import SYSTEM_CLOCK, Clock
 from ..stores import forking
 from ..stores.contract import Versioned
+from ..stores.deadline import Deadline
+from ..stores.operations import Operation
+from ..stores.waiting import Milestone, Wait
 
 # After so many seconds without any progress, the next in a queue goes ahead.
 LONGEST_TURN = 1.0
@@ -35,24 +35,22 @@ class _Queue:
         self.moved_at = now
 
 
-class Ticket:
+class Ticket(Milestone):
     """
     A save's place in the queue of its session.
 
     stored: what the store holds by the save that is done; None if it failed.
     """
 
-    __slots__ = ("_before", "_clock", "_is_done", "_queue", "storage_id", "stored")
+    __slots__ = ("_before", "_clock", "_queue", "storage_id", "stored")
 
     def __init__(self, storage_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__()
         self.storage_id = storage_id
         self.stored: Versioned | None = None
         self._clock = clock
         self._before: Ticket | None = None
         self._queue = _Queue(clock.monotonic())
-        # Held until the save is done.
-        self._is_done = threading.Lock()
-        self._is_done.acquire()
 
     def follow(self, before: Ticket | None) -> None:
         """
@@ -61,52 +59,23 @@ class Ticket:
         if before is not None:
             self._before, self._queue = before, before._queue
 
-    def wait(self, deadline: float) -> Versioned | None:
+    def wait_gen(self, deadline: float) -> Operation[Versioned | None]:
         """
         Return what the save before this one stored, when that is done, or None.
 
         deadline: when to wait no longer, by the monotonic clock. The caller looks whether it has
         passed.
         """
-        before, queue = self._before, self._queue
+        before, queue, monotonic = self._before, self._queue, self._clock.monotonic
         # Lest it keep all the others alive that were before it.
         self._before = None
-        is_done = before is None
-        while before is not None and not is_done:
-            patience = min(deadline, queue.moved_at + LONGEST_TURN) - self._clock.monotonic()
+        while before is not None and not before.is_over:
+            patience = min(deadline, queue.moved_at + LONGEST_TURN) - monotonic()
             if patience <= 0:
                 break
-            is_done = before._is_done.acquire(timeout=patience)
-            if is_done:
-                # Somebody else may stand behind the same one.
-                before.done()
-        queue.moved_at = self._clock.monotonic()
+            yield Wait(before, Deadline(patience, monotonic))
+        queue.moved_at = monotonic()
         return before.stored if before is not None else None
-
-    def done(self) -> None:
-        """
-        Let the next one go ahead.
-        """
-        with suppress(RuntimeError):
-            self._is_done.release()
-
-
-class Turn:
-    """
-    A request to wait until it is a ticket's turn.
-    """
-
-    __slots__ = ("deadline", "ticket")
-
-    def __init__(self, ticket: Ticket, deadline: float) -> None:
-        self.ticket = ticket
-        self.deadline = deadline
-
-    def perform(self) -> Versioned | None:
-        """
-        Wait, blocking.
-        """
-        return self.ticket.wait(self.deadline)
 
 
 class SaveQueues:
@@ -136,6 +105,6 @@ class SaveQueues:
         """
         Take a ticket out of its queue, whether or not it was in there, had its turn, or is out.
         """
-        ticket.done()
+        ticket.finish()
         if self.last.get(ticket.storage_id) is ticket:
             self.last.pop(ticket.storage_id, None)

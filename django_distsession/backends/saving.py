@@ -29,7 +29,7 @@ from .changes import NO_CHANGE, Change, find_change
 from .expiry import EXPIRY_KEY, is_touch_due
 from .loading import Loaded, read_gen, usable
 from .overriding import CallMethod
-from .queueing import Ticket, Turn
+from .queueing import Ticket
 from .retrying import Retry
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _replace_in_turn_gen(
     ticket = Ticket(storage_id, clock)
     try:
         queues.join(ticket)
-        found = yield Turn(ticket, deadline)
+        found = yield from ticket.wait_gen(deadline)
         if found is not None and found.record.version > retry.current.record.version:
             current = usable(session, storage_id, found)
             if current is not None:

@@ -31,24 +31,30 @@ class SignedCodec(Codec):
 
     def __init__(self) -> None:
         super().__init__()
-        # Derived once: half of the work, and the same for every session.
-        self._keys = [
-            hashlib.sha256(canonical.encode(force_bytes(self.SALT), force_bytes(secret))).digest()
+        # Prepared once: half of the work, and the same for every session.
+        self._macs = [
+            hmac.new(
+                hashlib.sha256(
+                    canonical.encode(force_bytes(self.SALT), force_bytes(secret))
+                ).digest(),
+                digestmod="sha256",
+            )
             for secret in secret_keys()
         ]
 
     def protect(self, context: bytes, content: bytes) -> bytes:
-        return (
-            hmac.digest(
-                self._keys[0], b"%b%b%b" % (_size(len(context)), context, content), "sha256"
-            )
-            + content
-        )
+        return _signature(self._macs[0], context, content) + content
 
     def unprotect(self, context: bytes, payload: bytes) -> bytes:
         signature, content = payload[: self.SIGNATURE_BYTES], payload[self.SIGNATURE_BYTES :]
-        signed = b"%b%b%b" % (_size(len(context)), context, content)
-        for key in self._keys:
-            if hmac.compare_digest(signature, hmac.digest(key, signed, "sha256")):
+        for mac in self._macs:
+            if hmac.compare_digest(signature, _signature(mac, context, content)):
                 return content
         raise BadPayload("The signature does not match.")
+
+
+def _signature(mac: hmac.HMAC, context: bytes, content: bytes) -> bytes:
+    mac = mac.copy()
+    mac.update(_size(len(context)) + context)
+    mac.update(content)
+    return mac.digest()

@@ -4,8 +4,8 @@ and server.
 
 The first failure opens it, and starts a watcher in the background, which tries the server until it
 answers. So requests do without the server and wait for no probe, but for those that need its
-answer (`await_answer`), and that a server is back is noticed by processes that have nothing to do,
-too.
+answer (`await_answer_gen`), and that a server is back is noticed by processes that have nothing to
+do, too.
 
 A probe stays on its way for as long as the pause to the next one takes. So a server that hung
 answers the one that is waiting for it at the moment it goes on, and every process knows.
@@ -17,14 +17,15 @@ import atexit
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet, ref
 
 from ..clock import SYSTEM_CLOCK, Clock
 from .deadline import Deadline
+from .operations import Operation, run
 from .sleeper import Sleeper
+from .waiting import Milestone, Wait
 
 logger = logging.getLogger("django_distsession.stores")
 
@@ -104,7 +105,7 @@ class CircuitBreaker:
         # Whether a probe of this outage has come to an end, and how many of all.
         self._is_probed = False
         self._outcomes = 0
-        self._sleepers: deque[Sleeper] = deque()
+        self._next_outcome = Milestone()
 
     def allows(self) -> bool:
         """
@@ -123,7 +124,7 @@ class CircuitBreaker:
         self.up_since = self._since = self._clock.now()
         self.is_hung = self.is_refusing = False
         self.is_up = True
-        self._wake_sleepers()
+        self._tell_outcome()
         return True
 
     def failed(self, error: BaseException) -> bool:
@@ -149,7 +150,7 @@ class CircuitBreaker:
         self.is_hung = isinstance(error, TimeoutError)
         self.is_refusing = isinstance(error, REFUSALS)
 
-    def await_answer(self, deadline: Deadline) -> bool:
+    def await_answer_gen(self, deadline: Deadline) -> Operation[bool]:
         """
         Return whether the server is up by the time its probe has had a request's time-out.
 
@@ -165,18 +166,24 @@ class CircuitBreaker:
             ):
                 # The watcher finds itself replaced when its probe is over.
                 self._watch = None
-        outcomes = self._outcomes
-        while not self.is_up and outcomes == self._outcomes:
+        monotonic, outcomes = self._clock.monotonic, self._outcomes
+        while True:
+            # Before anything is looked at: what comes later finishes it.
+            outcome = self._next_outcome
+            if self.is_up or outcomes != self._outcomes:
+                break
             self._ensure_watched()
-            left = min(self._probed_at + self._time_out - self._clock.monotonic(), deadline.left)
+            left = min(self._probed_at + self._time_out - monotonic(), deadline.left)
             if left <= 0:
                 break
-            sleeper = Sleeper()
-            self._sleepers.append(sleeper)
-            # What came before it was in there wakes nobody.
-            if not self.is_up and outcomes == self._outcomes:
-                sleeper.sleep(left)
+            yield Wait(outcome, Deadline(left, monotonic))
         return self.is_up
+
+    def await_answer(self, deadline: Deadline) -> bool:
+        """
+        As `await_answer_gen`, blocking.
+        """
+        return run(self.await_answer_gen(deadline))
 
     def status(self) -> HealthStatus:
         """
@@ -234,7 +241,7 @@ class CircuitBreaker:
                 self._learn_from(error)
                 self._outcomes += 1
                 self._is_probed = True
-                self._wake_sleepers()
+                self._tell_outcome()
                 return max(pause - (self._clock.monotonic() - begun), 0.0)
             if self.succeeded():
                 self._tell_recovered()
@@ -249,12 +256,9 @@ class CircuitBreaker:
         except Exception:
             logger.exception("What is to be done when a server is back failed.")
 
-    def _wake_sleepers(self) -> None:
-        while self._sleepers:
-            try:
-                self._sleepers.popleft().wake()
-            except IndexError:
-                return
+    def _tell_outcome(self) -> None:
+        outcome, self._next_outcome = self._next_outcome, Milestone()
+        outcome.finish()
 
 
 # For the end of the process.

@@ -3,12 +3,13 @@ Operations, written once for blocking code and for event loops.
 
 An operation is a generator that does no I/O. It yields what it needs done, one request at a time,
 and is sent the result; its own result is what it returns. A driver performs the requests: `run` by
-blocking calls. psycopg 3 is built like that (`psycopg/generators.py`, `psycopg/waiting.py`), and
-generators are named as there, by the suffix `_gen`.
+blocking calls, `arun` on an event loop. psycopg 3 is built like that (`psycopg/generators.py`,
+`psycopg/waiting.py`), and generators are named as there, by the suffix `_gen`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Generator
@@ -18,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from .abilities import Refreshable
 from .contract import Store, Token, Versioned
 from .record import Record
+from .threads import in_thread
 
 T = TypeVar("T")
 
@@ -31,6 +33,11 @@ class Request(Protocol):
         """
         Do it, blocking, and return the result that the operation is sent. What this raises, it
         raises in the operation.
+        """
+
+    async def aperform(self) -> Any:
+        """
+        Do it without blocking the event loop.
         """
 
 
@@ -59,9 +66,30 @@ def run(operation: Operation[T]) -> T:
         operation.close()
 
 
+async def arun(operation: Operation[T]) -> T:
+    """
+    Drive an operation to its end on the running event loop, and return its result.
+    """
+    try:
+        request = next(operation)
+        while True:
+            try:
+                result = await request.aperform()
+            except BaseException as error:
+                request = operation.throw(error)
+            else:
+                request = operation.send(result)
+    except StopIteration as done:
+        returned: T = done.value
+        return returned
+    finally:
+        operation.close()
+
+
 class Call:
     """
-    A request to call a function that blocks. Its result is what the function returns.
+    A request to call a function that blocks; event loops do so on a thread. Its result is what the
+    function returns.
     """
 
     __slots__ = ("perform",)
@@ -69,14 +97,23 @@ class Call:
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.perform = partial(function, *args) if args else function
 
+    async def aperform(self) -> Any:
+        return await in_thread(self.perform)
+
 
 class Pause(Call):
     """
     A request to let so many seconds pass.
     """
 
+    __slots__ = ("_seconds",)
+
     def __init__(self, seconds: float) -> None:
         super().__init__(time.sleep, seconds)
+        self._seconds = seconds
+
+    async def aperform(self) -> None:
+        await asyncio.sleep(self._seconds)
 
 
 class GeneratorStore(Store):

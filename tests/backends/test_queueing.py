@@ -13,6 +13,7 @@ import pytest
 from django_distsession.backends import queueing
 from django_distsession.backends.queueing import SaveQueues, Ticket
 from django_distsession.stores.contract import Versioned
+from django_distsession.stores.operations import run
 from django_distsession.stores.record import Record
 from tests.conftest import stored
 from tests.sessions import Calls, Engine, interposed
@@ -80,7 +81,7 @@ def test_a_save_goes_on_from_what_the_one_before_it_stored_and_tells_the_next(
     queues, storage_id = in_memory.runtime.queues, in_memory.storage_id(key) or ""
     before = joined(queues, storage_id)
     before.stored = Versioned(ahead.loaded.record, ahead.loaded.token)
-    before.done()
+    before.finish()
     leave = queues.leave
     told: list[Versioned | None] = []
 
@@ -101,10 +102,10 @@ def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:
     queues, order = SaveQueues(), []
     tickets = [joined(queues) for _ in range(5)]
     found = [Versioned(Record.tombstone(number), None) for number in range(5)]
-    assert tickets[0].wait(deadline()) is None
+    assert run(tickets[0].wait_gen(deadline())) is None
 
     def take_turn(number: int) -> None:
-        before = tickets[number].wait(deadline())
+        before = run(tickets[number].wait_gen(deadline()))
         assert before is not None
         order.append((number, before.record.expires_at))
         tickets[number].stored = found[number]
@@ -124,14 +125,14 @@ def test_who_came_first_is_served_first_and_leaves_what_it_stored() -> None:
 def test_sessions_do_not_wait_for_each_other() -> None:
     queues = SaveQueues()
     joined(queues, "one")
-    assert joined(queues, "other").wait(deadline()) is None
+    assert run(joined(queues, "other").wait_gen(deadline())) is None
 
 
 def test_who_waits_gives_up_at_its_deadline() -> None:
     queues = SaveQueues()
     joined(queues)
     began = time.monotonic()
-    assert joined(queues).wait(began + 0.01) is None
+    assert run(joined(queues).wait_gen(began + 0.01)) is None
     assert time.monotonic() - began < queueing.LONGEST_TURN
 
 
@@ -141,9 +142,9 @@ def test_a_save_that_does_not_get_on_holds_up_nobody_for_long(
     monkeypatch.setattr(queueing, "LONGEST_TURN", 0.01)
     queues = SaveQueues()
     stuck, *waiting = [joined(queues) for _ in range(4)]
-    assert stuck.wait(deadline()) is None
+    assert run(stuck.wait_gen(deadline())) is None
     for ticket in waiting:
-        assert ticket.wait(deadline()) is None
+        assert run(ticket.wait_gen(deadline())) is None
         queues.leave(ticket)
     assert queues.last == {}
     queues.leave(stuck)
@@ -177,7 +178,7 @@ def test_two_that_stand_behind_the_same_one_both_go() -> None:
         ticket.follow(first)
     first.stored = Versioned(Record.tombstone(1), None)
     queues.leave(first)
-    assert one.wait(deadline()) == other.wait(deadline()) == first.stored
+    assert run(one.wait_gen(deadline())) == run(other.wait_gen(deadline())) == first.stored
 
 
 def interrupt_at(line: int, call: Any) -> bool:
@@ -225,14 +226,14 @@ def test_an_interruption_at_any_line_makes_no_queue_stand_still(
     line, was_interrupted = 0, True
     while was_interrupted:
         first = joined(queues, storage_id)
-        first.done()
+        first.finish()
         session = SessionStore(key)
         session["value"] = line
         was_interrupted = interrupt_at(line, session.save)
         queues.leave(first)
         # Whatever was left behind, the next two go ahead, and clear up.
         for ticket in [joined(queues, storage_id) for _ in range(2)]:
-            ticket.wait(deadline())
+            run(ticket.wait_gen(deadline()))
             queues.leave(ticket)
         assert queues.last == {}
         line += 1

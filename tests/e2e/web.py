@@ -8,15 +8,13 @@ import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
-from django.core.asgi import get_asgi_application
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 
-from testproject.servers.process import LOOPBACK, ServerProcess
+from testproject.servers.process import LOOPBACK, ServerProcess, environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REQUEST_TIMEOUT = 10.0
@@ -29,7 +27,7 @@ class WebServer(ServerProcess):
         self._environment = environment
 
     def start(self) -> None:
-        with _environment(self._environment):
+        with environment(self._environment):
             super().start()
 
     def answers(self) -> bool:
@@ -61,7 +59,8 @@ class Uvicorn(WebServer):
 
     def command(self, folder: Path) -> Sequence[str]:
         options = ["--host", LOOPBACK, "--port", str(self.port), "--app-dir", str(ROOT)]
-        return [*PYTHON, "uvicorn", *options, "--factory", "tests.e2e.web:asgi"]
+        application = "testproject.asgi:with_static_files"
+        return [*PYTHON, "uvicorn", *options, "--factory", application]
 
 
 def wsgi() -> StaticFilesHandler:
@@ -71,27 +70,8 @@ def wsgi() -> StaticFilesHandler:
     return StaticFilesHandler(get_wsgi_application())
 
 
-def asgi() -> ASGIStaticFilesHandler:
-    """
-    Make the ASGI application.
-    """
-    return ASGIStaticFilesHandler(get_asgi_application())
-
-
 def make_user(environment: Mapping[str, str]) -> None:
     code = "import django; from testproject.demo import make_user; make_user()"
     subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, check=True
     )
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    # What `ServerProcess` starts inherits this process's environment.
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -14,8 +14,8 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory
 
-from django_distsession.backends.threads import MAX_THREADS
 from django_distsession.middleware import SessionMiddleware
+from django_distsession.stores.threads import MAX_THREADS
 from testproject.servers import MemcachedNode, memcached_nodes
 
 from ..conftest import engine_class, stored

@@ -6,7 +6,7 @@ import pytest
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from django_distsession import conf
+from django_distsession import conf, engine
 from django_distsession.secret import Secret
 
 from .conftest import assert_keeps_it, errors_of
@@ -70,5 +70,5 @@ def test_an_engine_that_cannot_be_imported(settings: Any, monkeypatch: pytest.Mo
         raise RuntimeError(name)
 
     settings.DISTSESSION = {"COUCHDB": {"URL": URL}, "MEMCACHED": {}}
-    monkeypatch.setattr(conf, "import_module", fail)
+    monkeypatch.setattr(engine, "import_module", fail)
     assert_keeps_it(errors_of(conf.get))

@@ -211,7 +211,7 @@ def test_whoever_needs_the_answer_waits_for_the_probe_under_way(
     ]
     for thread in waiting:
         thread.start()
-    until(lambda: len(breaker._sleepers) == 8)
+    until(lambda: len(breaker._next_outcome._waiting) == 8)
     server.answers.put(None)
     assert [got.get(timeout=SOON) for _ in waiting] == [True] * 8
     for thread in waiting:
@@ -227,7 +227,7 @@ def test_he_does_not_wait_for_the_next_probe(
     got: SimpleQueue[bool] = SimpleQueue()
     waiting = threading.Thread(target=lambda: got.put(breaker.await_answer(Deadline(NEVER))))
     waiting.start()
-    until(lambda: breaker._sleepers)
+    until(lambda: breaker._next_outcome._waiting)
     server.answers.put(ConnectionResetError())
     assert not got.get(timeout=SOON)
     waiting.join()

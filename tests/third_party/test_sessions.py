@@ -13,4 +13,4 @@ from tests.backends.test_expiry import *  # noqa: F403
 from tests.backends.test_loading import *  # noqa: F403
 from tests.backends.test_retrying import *  # noqa: F403
 from tests.backends.test_saving import *  # noqa: F403
-from tests.backends.test_threads import *  # noqa: F403
+from tests.stores.test_threads import *  # noqa: F403

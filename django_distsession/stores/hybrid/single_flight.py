@@ -7,33 +7,28 @@ between, which the reader must see. It waits for that one to end, and shares the
 waited likewise. So however many ask at once, there are two reads, and mostly the second finds in
 the cache what the first put there.
 
-Exceptions out of signal handlers, or thrown into a thread, come between any two steps of the
-interpreter, and a coroutine may be cancelled wherever it waits. So nothing here is locked. What
-readers share are dictionaries and deques, whose single operations are atomic; a call that its
-leader cannot finish is finished when the leader's hold on it is gone; and nobody waits for longer
-than he would have taken to read for himself.
+A leader may be interrupted between any two steps. So nothing here is locked (see `waiting`). What
+readers share are dictionaries, whose single operations are atomic; a call that its leader cannot
+finish is finished when the leader's hold on it is gone; and nobody waits for longer than he would
+have taken to read for himself.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ...exceptions import StoreUnavailable
 from .. import forking
 from ..deadline import Deadline
 from ..operations import Operation
-from ..sleeper import Sleeper
+from ..waiting import Milestone, Wait
 
 T = TypeVar("T")
 
-# How often whoever waits looks for himself, in seconds.
-LOOK_AGAIN = 0.05
 
-
-class _Call(Generic[T]):
+class _Call(Milestone, Generic[T]):
     """
     One read, and those who wait for it.
 
@@ -42,56 +37,13 @@ class _Call(Generic[T]):
     following: the call of those who asked meanwhile, under None, if there is one.
     """
 
-    __slots__ = ("_waiting", "failure", "following", "is_over", "results")
+    __slots__ = ("failure", "following", "results")
 
     def __init__(self) -> None:
-        self.is_over = False
+        super().__init__()
         self.results: list[T] = []
         self.failure: Callable[[], StoreUnavailable] | None = None
         self.following: dict[None, _Call[T]] = {}
-        self._waiting: deque[Callable[[], object]] = deque()
-
-    def notify(self, wake: Callable[[], object]) -> None:
-        """
-        Have `wake` called once it is over, at once if it is, in whatever thread that happens.
-        """
-        self._waiting.append(wake)
-        if self.is_over:
-            wake()
-
-    def finish(self) -> None:
-        """
-        Wake all who wait.
-        """
-        self.is_over = True
-        while self._waiting:
-            try:
-                self._waiting.popleft()()
-            except IndexError:
-                return
-
-
-class Wait:
-    """
-    A request to wait until a call is over, or the deadline is. Its result: whether the call is.
-
-    An event loop does what `perform` does, without blocking: it has itself woken by a `wake` that
-    any thread may call, more than once, and looks again every `LOOK_AGAIN` seconds, since whoever
-    finishes the call may be interrupted before this waiter's turn. Who is cancelled just leaves.
-    """
-
-    __slots__ = ("call", "deadline")
-
-    def __init__(self, call: _Call[Any], deadline: Deadline) -> None:
-        self.call = call
-        self.deadline = deadline
-
-    def perform(self) -> bool:
-        sleeper = Sleeper()
-        self.call.notify(sleeper.wake)
-        while not self.call.is_over and self.deadline.left > 0:
-            sleeper.sleep(min(self.deadline.left, LOOK_AGAIN))
-        return self.call.is_over
 
 
 class _Hold(Generic[T]):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from pymemcache.client.base import Client, _readline, _readvalue
+from pymemcache.client.base import Client, _readline
 from pymemcache.exceptions import (
     MemcacheError,
     MemcacheUnexpectedCloseError,
@@ -26,30 +26,29 @@ from pymemcache.exceptions import (
 from ...secret import Secret, without_frames
 from .. import dialing
 from ..deadline import Deadline
-from .protocol import DEFAULT_ITEM_LIMIT, STATUSES, VALUE, Reply, authentication
+from .protocol import (
+    DEFAULT_ITEM_LIMIT,
+    LONGEST_LINE,
+    NOT_OURS,
+    Incarnation,
+    Reply,
+    authentication,
+    incarnation_in,
+    item_limit_in,
+    parse_reply,
+)
 from .timed_socket import SLACK, TimedSocket
 
 # What tells that a server, or the way to it, failed. The last two: a reply that is not one.
 FAILURES = (OSError, MemcacheError, ValueError, LookupError)
 
-# What is read at once, and what the line is shorter than with which every reply begins.
+# What is read at once, and what is read next of a reply that is longer.
 RECEIVE = 8192
-LONGEST_LINE = 2048
+RECEIVE_MORE = 256 * 1024
 
 # What part of its time a server must have been given before it counts as down for not answering:
 # what is left of a request's time says nothing of the server.
 FAIR_SHARE = 0.25
-
-# Stale; won, and lost, the right to make it anew.
-MARKS = (b" X", b" W", b" Z")
-
-NOT_OURS = "The reply belongs to another request."
-
-
-class ServerError(MemcacheError):  # type: ignore[misc]
-    """
-    The server works, but cannot do what it was asked: for want of memory, most likely.
-    """
 
 
 class TooLittleTime(TimeoutError):
@@ -69,6 +68,7 @@ class Connection(Client):  # type: ignore[misc]
     A connection that belongs to one exchange at a time. After any failure it must be closed.
 
     connect_timeout: what connecting may take of an exchange's time, in seconds.
+    met: is told which run of the server answered.
     has_input: once it is open, whether something waits to be read: the server's goodbye, or a reply
     that nobody wants.
     """
@@ -85,11 +85,13 @@ class Connection(Client):  # type: ignore[misc]
         connect_timeout: float,
         tls_context: ssl.SSLContext | None = None,
         credentials: Secret[tuple[str, str]] | None = None,
+        met: Callable[[Incarnation], object] = lambda incarnation: None,
     ) -> None:
         super().__init__(server, tls_context=tls_context, default_noreply=False)
         self.item_limit = DEFAULT_ITEM_LIMIT
         self._connect_within = connect_timeout
         self._credentials = credentials
+        self._met = met
         self._opaque = 0
         self._ending = b""
 
@@ -138,8 +140,8 @@ class Connection(Client):  # type: ignore[misc]
             self.has_input = lambda: raw.pending() or readable.poll(0)
         if self._credentials:
             self._authenticate(self._credentials)
-        limit = self.stats("settings").get(b"item_size_max")
-        self.item_limit = int(limit) if limit else DEFAULT_ITEM_LIMIT
+        self.item_limit = item_limit_in(self.stats("settings"))
+        self._met(incarnation_in(self.stats()))
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         if isinstance(self.server, str):
@@ -195,51 +197,17 @@ class Connection(Client):  # type: ignore[misc]
         """
         # Nearly always all of it arrives at once.
         received = self.sock.raw.recv(RECEIVE)
-        line, end, rest = received.partition(b"\r\n")
-        if not end:
-            line, rest = self._read_on(received)
-        if not line.endswith(self._ending):
-            line = self._without_marks(line)
-        status, *answers = line[: -len(self._ending)].split()
-        if status != VALUE:
-            if rest or status not in STATUSES:
-                raise MemcacheUnknownError(NOT_OURS)
-            return Reply(status, int(answers[0][1:]) if answers else 0)
-        size, cas, ttl = answers
-        value = rest[:-2]
-        if len(rest) != int(size) + 2:
-            if not 0 <= int(size) <= self.item_limit:
-                raise MemcacheUnknownError("A value is larger than any that the server takes.")
-            rest, value = _readvalue(self.sock, rest, int(size))
-            if rest:
-                raise MemcacheUnknownError(NOT_OURS)
-        elif not rest.endswith(b"\r\n"):
-            raise MemcacheUnknownError(NOT_OURS)
-        return Reply(status, int(cas[1:]), value, int(ttl[1:]))
-
-    def _without_marks(self, line: bytes) -> bytes:
-        # Of an item that somebody marked as stale (`md … I`) memcached says so unasked, at the end.
-        bare = line
-        while bare.endswith(MARKS):
-            bare = bare[:-2]
-        if bare.endswith(self._ending):
-            return bare
-        if line.startswith(b"SERVER_ERROR"):
-            raise ServerError(line.decode("ascii", "replace"))
-        self._raise_errors(line, b"meta")
-        raise MemcacheUnknownError(NOT_OURS)
-
-    def _read_on(self, received: bytes) -> tuple[bytes, bytes]:
-        more = received
-        while more and len(received) <= LONGEST_LINE:
-            more = self.sock.recv(RECEIVE)
+        parsed = parse_reply(received, 0, self._ending, self.item_limit)
+        while parsed is None:
+            more = self.sock.recv(RECEIVE_MORE) if received else b""
+            if not more:
+                raise MemcacheUnexpectedCloseError
             received += more
-            line, end, rest = received.partition(b"\r\n")
-            if end:
-                return line, rest
-        if not more:
-            raise MemcacheUnexpectedCloseError
-        raise MemcacheUnknownError("The reply is longer than any that memcached gives.")
+            parsed = parse_reply(received, 0, self._ending, self.item_limit)
+        reply, end = parsed
+        if end != len(received):
+            raise MemcacheUnknownError(NOT_OURS)
+        return reply
 
     def dump_keys(self, patience: float) -> Iterator[bytes]:
         """

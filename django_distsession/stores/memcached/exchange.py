@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 
 from ...exceptions import RecordTooLarge
-from ..operations import Call, Operation
+from ..operations import Operation
 from ..record import Record
-from . import wire
-from .connection import FAILURES, Connection, ServerError
+from . import multiplexing, wire
+from .connection import FAILURES, Connection
 from .node import Node
-from .protocol import DONE, ITEM_OVERHEAD, REFUSED, SET, Reply
+from .protocol import CHANGED, DONE, ITEM_OVERHEAD, REFUSED, SET, Reply
 
 # When the time is over, a reply that has arrived is still read, in seconds.
 GRACE = 0.005
@@ -34,12 +34,14 @@ class Exchange:
     key: what all commands are about. body: what follows each of them.
     until: by the servers' monotonic clock, when the operation is over that asks for this.
     insists: whether to ask servers too that are believed down, unless they hang.
+    restarts: how many were known of when the cas tokens in the commands were read; None if there
+    are none.
 
     Its result are the replies in the order of the commands, None for each server that gave none.
     `RecordTooLarge` before anything is sent if one of the servers would refuse the body.
     """
 
-    __slots__ = ("body", "commands", "insists", "item_size", "key", "until")
+    __slots__ = ("body", "commands", "insists", "item_size", "key", "restarts", "until")
 
     def __init__(
         self,
@@ -48,12 +50,14 @@ class Exchange:
         until: float,
         body: bytes = b"",
         insists: bool = False,
+        restarts: int | None = None,
     ) -> None:
         self.key = key
         self.commands = commands
         self.until = until
         self.body = body
         self.insists = insists
+        self.restarts = restarts
         # What each server has to have room for: the body without its line's end.
         self.item_size = len(body) - 2 + len(key) + ITEM_OVERHEAD if body else 0
 
@@ -65,11 +69,21 @@ class Exchange:
         # now misses nothing.
         return node.breaker.allows() or (self.insists and not node.breaker.is_hung)
 
+    def is_outdated(self) -> bool:
+        """
+        Whether the cas tokens may be of a server that has restarted since. To be asked when all
+        connections are made, since these tell.
+        """
+        return self.restarts not in (None, self.commands[0][0].restarts.count)
+
     def too_large(self, node: Node, limit: int) -> RecordTooLarge:
         """
         Return the error that a server, whose limit is below `item_size`, would refuse the body.
         """
         return RecordTooLarge(len(self.body) - 2, limit, f"memcached at {node.name}")
+
+    async def aperform(self) -> list[Reply | None]:
+        return await multiplexing.perform(self)
 
     def perform(self) -> list[Reply | None]:
         """
@@ -88,6 +102,11 @@ class Exchange:
         busy: dict[int, Connection] = {}
         try:
             self._connect(busy, until)
+            if self.is_outdated():
+                for position in tuple(busy):
+                    commands[position][0].pool.release(busy.pop(position))
+                    replies[position] = Reply(CHANGED)
+                return replies
             left = given = max(until - monotonic(), GRACE)
             for position, connection in tuple(busy.items()):
                 node, command = commands[position]
@@ -168,11 +187,7 @@ class Exchange:
 
 def _failed(node: Node, connection: Connection, error: Exception, given: float) -> Reply | None:
     node.pool.discard(connection)
-    if isinstance(error, ServerError):
-        node.refused(error)
-        return Reply(REFUSED)
-    node.failed(error, given)
-    return None
+    return node.no_answer(error, given)
 
 
 def storing(
@@ -182,16 +197,17 @@ def storing(
     ttl: int,
     conditions: Sequence[tuple[Node, bytes]],
     until: float,
+    restarts: int | None = None,
 ) -> Exchange:
     """
     Return the exchange that sends a record to servers, each of which takes it under a condition.
 
-    of: the fingerprint of the storage id. ttl: as memcached takes it.
+    of: the fingerprint of the storage id. ttl: as memcached takes it. restarts: see `Exchange`.
     """
     value = wire.pack(of, record)
     command = SET % (key, len(value), ttl)
     commands = [(node, command + condition) for node, condition in conditions]
-    return Exchange(key, commands, until, value + b"\r\n", insists=True)
+    return Exchange(key, commands, until, value + b"\r\n", insists=True, restarts=restarts)
 
 
 def insist_gen(
@@ -208,7 +224,9 @@ def insist_gen(
     # Before any connection is taken, which others could use meanwhile.
     for node, _ in rest:
         if node.breaker.is_hung:
-            yield Call(node.await_answer, exchange.until)
-    late = yield Exchange(exchange.key, rest, exchange.until, exchange.body, insists=True)
+            yield from node.await_answer_gen(exchange.until)
+    late = yield Exchange(
+        exchange.key, rest, exchange.until, exchange.body, insists=True, restarts=exchange.restarts
+    )
     more = iter(late)
     return [next(more) if reply is None else reply for reply in replies]

@@ -8,14 +8,19 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable
 from .. import forking
 from ..circuit_breaker import CircuitBreaker
 from ..deadline import Deadline
+from ..loops import PerLoop
+from ..operations import Operation
 from ..pool import NotWanted, Pool, PoolExhausted
+from .channel import Channel
 from .connection import FAILURES, FAIR_SHARE, Connection, TooLittleTime
+from .protocol import REFUSED, Incarnation, Reply, ServerError
 
 logger = logging.getLogger("django_distsession.memcached")
 
@@ -45,22 +50,34 @@ class NodeStatus:
     repaired: int
 
 
+class Restarts:
+    """
+    count: how many restarts of servers this process has noticed. A server that restarted counts
+    its cas tokens anew, so one from before may fit another record by chance. Whoever writes by a
+    token asks whether any server restarted since it was read.
+    """
+
+    count = 0
+
+
 class Node:
     """
-    A server: its health and its counts, which whatever speaks to it keeps, and its pool of
-    connections that block.
+    A server: its health and its counts, which whatever speaks to it keeps; its pool of connections
+    that block; and its channel, the connection of each event loop.
 
-    name: the server as the settings write it.
+    name: the server as the settings write it. restarts: of all servers of a store.
     """
 
     def __init__(
         self,
         name: str,
-        connect: Callable[[], Connection],
+        connect: Callable[..., Connection],
+        open_channel: Callable[..., Channel],
         *,
         pool_size: int,
         retry_after: float,
         timeout: float,
+        restarts: Restarts,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
@@ -68,9 +85,12 @@ class Node:
         # Called when the server answers again, in the thread that noticed.
         self.listeners: list[Callable[[], object]] = []
         self._timeout = timeout
-        self._connect = connect
+        self._connect: Callable[[], Connection] = partial(connect, met=self._meet)
         self._pool_size = pool_size
         self._retry_after = retry_after
+        self.channel = PerLoop(partial(open_channel, met=self._meet))
+        self.restarts = restarts
+        self._incarnation: Incarnation | None = None
         forking.register(self)
 
     def reset_after_fork(self) -> None:
@@ -103,13 +123,13 @@ class Node:
         """
         return self.breaker.up_since if self.breaker.is_up else math.inf
 
-    def await_answer(self, until: float) -> None:
+    def await_answer_gen(self, until: float) -> Operation[bool]:
         """
         Wait for it, as it hangs and nobody else knows: it may be about to answer its watcher.
         """
         monotonic = self.clock.monotonic
         # In half of the time, since whoever is asked after that has to answer in the rest.
-        self.breaker.await_answer(Deadline((until - monotonic()) / 2, monotonic))
+        return self.breaker.await_answer_gen(Deadline((until - monotonic()) / 2, monotonic))
 
     def is_known_empty(self) -> bool:
         """
@@ -173,6 +193,16 @@ class Node:
                 type(error).__name__,
             )
 
+    def no_answer(self, error: BaseException, given: float) -> Reply | None:
+        """
+        Note what came instead of an answer, and return what that counts as.
+        """
+        if isinstance(error, ServerError):
+            self.refused(error)
+            return Reply(REFUSED)
+        self.failed(error, given)
+        return None
+
     def refused(self, error: BaseException) -> None:
         """
         Note that the server answered, but could not do what it was asked.
@@ -181,6 +211,11 @@ class Node:
             self._note_recovery()
         self.breaker.note(error)
         logger.error("memcached at %s refuses: %s. Does it need more memory?", self.name, error)
+
+    def _meet(self, incarnation: Incarnation) -> None:
+        known, self._incarnation = self._incarnation, incarnation
+        if known not in (None, incarnation):
+            self.restarts.count += 1
 
     def _probe(self, seconds: float) -> None:
         # Connecting asks a first question.
@@ -216,4 +251,5 @@ class Node:
         Close the connections that nobody uses, and end the watcher.
         """
         self.pool.close()
+        self.channel.close()
         self.breaker.close()

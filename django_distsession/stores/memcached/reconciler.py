@@ -16,7 +16,7 @@ from ..reconcile import reconcile
 from ..record import Record
 from . import wire
 from .exchange import insist_gen, storing
-from .node import Node
+from .node import Node, Restarts
 from .protocol import ALWAYS, IF_ABSENT, IF_CAS, Reply
 from .replica_set import ReplicaCopy, ReplicaSet, Tokens, answers
 
@@ -26,13 +26,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 
 class Reconciler:
     """
-    nodes, quorum, merge, confirms_misses: those of `MemcachedStore`.
+    nodes, restarts, quorum, merge, confirms_misses: those of `MemcachedStore`.
     uniform: random numbers, for pauses.
     """
 
     def __init__(
         self,
         nodes: Sequence[Node],
+        restarts: Restarts,
         *,
         quorum: int,
         merge: Merge,
@@ -41,6 +42,7 @@ class Reconciler:
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._nodes = nodes
+        self._restarts = restarts
         self._quorum = quorum
         self._merge = merge
         self._confirms_misses = confirms_misses
@@ -54,20 +56,23 @@ class Reconciler:
         *,
         extra: Sequence[Node] = (),
         replies: Sequence[Reply | None] | None = None,
+        restarts: int = 0,
         ask_all: bool = False,
     ) -> Operation[tuple[Versioned | None, int]]:
         """
         Return what the replicas hold, once they hold the same, and how many were written to.
 
         until: when the time is over. extra: other servers whose copies are read too.
-        replies: what they just answered. ask_all: whether to ask replicas that are believed down
-        in any case. Else that is done where too few of the others answer, or none of them holds
-        the session.
+        replies: what they just answered; restarts: how many were known of before they were asked.
+        ask_all: whether to ask replicas that are believed down in any case. Else that is done where
+        too few of the others answer, or none of them holds the session.
         """
         # In the order of the settings, lest two threads wait for each other's connections.
         nodes = [node for node in self._nodes if node in replica_set.replicas or node in extra]
         attempt = 0
         while True:
+            if replies is None:
+                restarts = self._restarts.count
             copies = yield from self._read_gen(replica_set, nodes, until, replies, ask_all)
             replies = None
             reached = [copy for copy in copies if copy.node in replica_set.replicas]
@@ -80,7 +85,8 @@ class Reconciler:
                     self._check_miss(replica_set, reached)
                 return None, 0
             tokens = Tokens({copy.node: copy.cas for copy in reached})
-            tokens.record, tokens.before = agreed, dict(tokens)
+            tokens.record, tokens.restarts = agreed, restarts
+            tokens.before = dict(tokens)
             differing = [copy for copy in reached if copy.differs_from(agreed)]
             if not differing:
                 return Versioned(agreed, tokens), 0
@@ -164,7 +170,9 @@ class Reconciler:
             )
             for copy in differing
         ]
-        exchange = storing(replica_set.key, replica_set.of, record, ttl, conditions, until)
+        exchange = storing(
+            replica_set.key, replica_set.of, record, ttl, conditions, until, tokens.restarts
+        )
         written, is_refused = exchange.outcome((yield exchange), tokens, repair=True)
         if is_refused:
             return None

@@ -55,8 +55,10 @@ class Tokens(dict[Node, int]):
     """
     For each replica that was reached, its cas token. record: what they hold, if anything.
     before: the tokens of what they held before a repair brought them together.
+    restarts: how many restarts were known of before they were read; None if they were not.
     """
 
+    restarts: int | None = None
     record: Record | None = None
     before: Mapping[Node, int] = {}
 
@@ -84,14 +86,14 @@ class ReplicaSet:
         commands = [(node, GET % self.key) for node in nodes]
         return Exchange(self.key, commands, until, insists=insists)
 
-    def deleting(self, tokens: Mapping[Node, int], until: float) -> Exchange:
+    def deleting(self, tokens: Tokens, until: float) -> Exchange:
         """
         Return the exchange that deletes the session from servers that still hold what these cas
         tokens came with.
         """
         command = DELETE % self.key
         commands = [(node, command + IF_CAS % cas) for node, cas in tokens.items() if cas]
-        return Exchange(self.key, commands, until, insists=True)
+        return Exchange(self.key, commands, until, insists=True, restarts=tokens.restarts)
 
     def read(self, node: Node, reply: Reply, now: float) -> ReplicaCopy:
         """

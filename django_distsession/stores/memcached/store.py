@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import Any
@@ -25,10 +24,11 @@ from ..operations import Operation, run
 from ..record import Record
 from ..repairing import Repair
 from . import wire
+from .channel import Channel
 from .connection import Connection
 from .exchange import Exchange, insist_gen, storing
 from .listing import Listing
-from .node import Node
+from .node import Node, Restarts
 from .placement import Placement
 from .protocol import ALWAYS, CHANGED, IF_ABSENT, IF_CAS, REFUSED, Reply, parse_server
 from .reconciler import Reconciler
@@ -72,26 +72,33 @@ class MemcachedStore(CacheStore):
         self._clock = clock
         self._placement = Placement(servers, replicas)
         self._replica_set = lru_cache(REPLICA_SETS)(self._find_replica_set)
+        self._restarts = Restarts()
+        connecting: dict[str, Any] = {
+            # More than this is never left of a request's time.
+            "connect_timeout": min(connect_timeout, timeout / 4),
+            "credentials": credentials,
+            "tls_context": tls_context,
+        }
         self.nodes = [
             Node(
                 server,
-                partial(
-                    Connection,
-                    parse_server(server),
-                    # More than this is never left of a request's time.
-                    connect_timeout=min(connect_timeout, timeout / 4),
-                    credentials=credentials,
-                    tls_context=tls_context,
-                ),
+                partial(Connection, parse_server(server), **connecting),
+                partial(Channel, parse_server(server), **connecting),
                 pool_size=pool_size,
                 retry_after=retry_after,
                 timeout=timeout,
+                restarts=self._restarts,
                 clock=clock,
             )
             for server in servers
         ]
         self._reconciler = Reconciler(
-            self.nodes, quorum=quorum, merge=merge, confirms_misses=confirms_misses, clock=clock
+            self.nodes,
+            self._restarts,
+            quorum=quorum,
+            merge=merge,
+            confirms_misses=confirms_misses,
+            clock=clock,
         )
 
     def get_gen(self, storage_id: str) -> Operation[Versioned | None]:
@@ -102,6 +109,7 @@ class MemcachedStore(CacheStore):
         """
         replica_set, clock = self._replica_set(storage_id), self._clock
         until = clock.monotonic() + self._timeout
+        restarts = self._restarts.count
         replies = yield Exchange(replica_set.key, replica_set.questions, until)
         value, ttl, tokens = replies[0] and replies[0].value, LARGEST, Tokens()
         for node, reply in zip(replica_set.replicas, replies, strict=True):
@@ -112,14 +120,20 @@ class MemcachedStore(CacheStore):
             ttl = min(ttl, reply.ttl)
         else:
             # All hold the same, as they nearly always do.
-            with suppress(wire.ForeignValue, wire.NewerFormat):
+            try:
                 record = wire.unpack(replica_set.of, value)
+            except (wire.ForeignValue, wire.NewerFormat):
+                # Each server's is reported below.
+                pass
+            else:
                 skew = wire.skew(record, clock.now(), ttl)
                 if skew:
                     record = record._replace(expires_at=record.expires_at + skew)
-                tokens.record = record
+                tokens.record, tokens.restarts = record, restarts
                 return Versioned(record, tokens)
-        found, _ = yield from self._reconciler.reconcile_gen(replica_set, until, replies=replies)
+        found, _ = yield from self._reconciler.reconcile_gen(
+            replica_set, until, replies=replies, restarts=restarts
+        )
         return found
 
     def refresh_gen(self, storage_id: str, at_least: int) -> Operation[Versioned | None]:
@@ -150,12 +164,14 @@ class MemcachedStore(CacheStore):
             cas = token.get(node)
             conditions.append((node, IF_CAS % cas if cas else IF_ABSENT))
         ttl = wire.ttl(record, clock.now())
-        exchange = storing(replica_set.key, replica_set.of, record, ttl, conditions, until)
+        taken = Tokens()
+        taken.record, taken.restarts = record, self._restarts.count
+        exchange = storing(
+            replica_set.key, replica_set.of, record, ttl, conditions, until, token.restarts
+        )
         replies = yield exchange
         if replies.count(None) > len(replies) - self._quorum:
             replies = yield from insist_gen(exchange, replies)
-        taken = Tokens()
-        taken.record = record
         _, is_refused = exchange.outcome(replies, taken)
         if is_refused:
             return (yield from self._after_conflict_gen(replica_set, record, taken, until))

@@ -171,7 +171,8 @@ class FakeServer:
 
     def _read(self, reader: Any, number: int) -> Request | None:
         line = reader.readline().decode()
-        if not line:
+        if not line.endswith("\n"):
+            # The client gave up, perhaps in the middle of it.
             return None
         method, target, _ = line.split(" ", 2)
         headers = {}
@@ -180,4 +181,6 @@ class FakeServer:
             headers[name.lower()] = value.strip()
         length = int(headers.get("content-length", 0))
         body = reader.read(length) if self.read_bodies else b""
+        if self.read_bodies and len(body) < length:
+            return None
         return Request(method, target, headers, json.loads(body) if body else None, number)

@@ -17,8 +17,9 @@ import pytest
 
 from django_distsession.exceptions import StoreMisconfigured, StoreUnavailable
 from django_distsession.stores.deadline import Deadline
-from django_distsession.stores.hybrid.single_flight import SingleFlight, Wait, _Call
-from django_distsession.stores.operations import Operation
+from django_distsession.stores.hybrid.single_flight import SingleFlight, _Call
+from django_distsession.stores.operations import Operation, arun
+from django_distsession.stores.waiting import Wait
 from tests.stores.hybrid.conftest import (
     SOON,
     Process,
@@ -185,29 +186,10 @@ def test_one_that_is_cancelled_before_its_turn_lets_the_others_try_again() -> No
     # It is the next one, after the leader.
     again = third.send(True)
     assert isinstance(again, Wait)
-    assert not again.call.is_over
+    assert not again.milestone.is_over
     with pytest.raises(StopIteration):
         leader.send("read")
-    assert again.call.is_over
-
-
-async def drive(operation: Operation[str]) -> str:
-    """
-    Run an operation without blocking the loop, as far as it waits for other readers.
-    """
-    try:
-        request = next(operation)
-        while True:
-            if isinstance(request, Wait):
-                woken, loop = asyncio.Event(), asyncio.get_running_loop()
-                request.call.notify(partial(loop.call_soon_threadsafe, woken.set))
-                await woken.wait()
-                request = operation.send(request.call.is_over)
-            else:
-                await asyncio.sleep(0)
-                request = operation.send(request.perform())
-    except StopIteration as done:
-        return str(done.value)
+    assert again.milestone.is_over
 
 
 def test_coroutines_of_one_loop_wait_for_each_other_without_blocking_it() -> None:
@@ -222,21 +204,13 @@ def test_coroutines_of_one_loop_wait_for_each_other_without_blocking_it() -> Non
         deadline = Deadline(SOON)
         return await asyncio.gather(
             *(
-                drive(flights.do_gen("key", partial(read, "1st"), partial(read, "2nd"), deadline))
+                arun(flights.do_gen("key", partial(read, "1st"), partial(read, "2nd"), deadline))
                 for _ in range(MANY)
             )
         )
 
     assert asyncio.run(all_at_once()) == ["1st", *["2nd"] * (MANY - 1)]
     assert reads == ["1st", "2nd"]
-
-
-def test_who_asks_to_be_woken_after_it_is_over_is_woken_at_once() -> None:
-    finished: _Call[str] = _Call()
-    finished.finish()
-    woken: list[bool] = []
-    finished.notify(lambda: woken.append(True))
-    assert woken
 
 
 def test_a_read_that_got_lost_is_waited_for_no_longer_than_the_deadline() -> None:

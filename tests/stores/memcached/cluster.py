@@ -19,6 +19,7 @@ from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.node import Node
 from django_distsession.stores.memcached.protocol import Reply
+from django_distsession.stores.operations import Operation
 
 TTL = 14 * 24 * 3600
 
@@ -50,6 +51,7 @@ class FakeServer:
     mute: bool = False
     items: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     writes: int = 0
+    runs: int = 0
     waiting: list[Request] = field(default_factory=list)
 
     def do(self, request: Request) -> Reply:
@@ -80,6 +82,7 @@ class FakeServer:
         self.waiting.clear()
         self.items.clear()
         self.writes = 0
+        self.runs += 1
 
 
 @dataclass
@@ -109,6 +112,12 @@ class Cluster:
         Stand in for the exchange's method of this name.
         """
         replies: list[Reply | None] = []
+        for node, _ in exchange.commands:
+            if exchange.asks(node):
+                self._meet(node)
+        if exchange.is_outdated():
+            asked = [exchange.asks(node) for node, _ in exchange.commands]
+            return [Reply(b"EX") if is_asked else None for is_asked in asked]
         for position, (node, command) in enumerate(exchange.commands):
             if position == 1 and self.interruption:
                 interruption, self.interruption = self.interruption, None
@@ -121,6 +130,12 @@ class Cluster:
                     self.crash_after = None
                     raise Crash
         return replies
+
+    def _meet(self, node: Node) -> None:
+        server = self.servers[node.name]
+        if server.condition == "up":
+            # A connection to an earlier run is broken, and a new one tells.
+            node._meet((1, server.runs))
 
     def replace_exchanges(self, patch: pytest.MonkeyPatch) -> None:
         """
@@ -171,7 +186,8 @@ class FakeBreaker:
     def allows(self) -> bool:
         return self.is_up
 
-    def await_answer(self, deadline: Deadline) -> bool:
+    def await_answer_gen(self, deadline: Deadline) -> Operation[bool]:
+        yield from ()
         condition = self.cluster.servers[self.owner[1]].condition
         if condition == "up":
             self.cluster.passed_by.discard(self.owner)

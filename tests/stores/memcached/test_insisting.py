@@ -13,6 +13,7 @@ from django_distsession.stores.memcached import MemcachedStore
 from django_distsession.stores.memcached.exchange import Exchange, insist_gen
 from django_distsession.stores.memcached.node import Node
 from django_distsession.stores.memcached.protocol import GET, SET, Reply
+from django_distsession.stores.operations import Operation
 from testproject.servers import MemcachedNode
 
 from .conftest import soon
@@ -91,11 +92,16 @@ def test_one_that_hangs_is_waited_for_before_it_is_asked_again(
     one.failed(TimeoutError())
     other.failed(ConnectionRefusedError())
     waited: list[tuple[Node, float]] = []
-    monkeypatch.setattr(Node, "await_answer", lambda node, until: waited.append((node, until)))
+
+    def waiting_gen(node: Node, until: float) -> Operation[bool]:
+        waited.append((node, until))
+        yield from ()
+        return False
+
+    monkeypatch.setattr(Node, "await_answer_gen", waiting_gen)
     first = asking(pair)
     asked, replies = requests_of(insist_gen(first, [None, None]), [MISS, None])
-    wait, again = asked
-    wait.perform()
+    (again,) = asked
     assert waited == [(one, first.until)]
     assert [node for node, _ in again.commands] == pair
     assert replies == [MISS, None]

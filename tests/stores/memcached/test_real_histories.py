@@ -48,6 +48,8 @@ class RealServer(FakeServer):
 class RealTwoReplicas(TwoReplicas):
     nodes: ClassVar[list[MemcachedNode]]
 
+    timeout = 0.5
+
     def make_servers(self) -> list[FakeServer]:
         return [RealServer(node) for node in self.nodes]
 

@@ -4,9 +4,10 @@ What the replicas of a session hold, when servers change and when copies are not
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,11 +17,15 @@ from django_distsession.backends.runtime import runtimes
 from django_distsession.clock import Clock
 from django_distsession.exceptions import StoreUnavailable
 from django_distsession.stamps import Stamp
+from django_distsession.stores.contract import Conflict
 from django_distsession.stores.deadline import Deadline
 from django_distsession.stores.memcached import MemcachedStore, wire
 from django_distsession.stores.memcached.exchange import Exchange
 from django_distsession.stores.memcached.protocol import GET, Reply
+from django_distsession.stores.memcached.replica_set import Tokens
+from django_distsession.stores.operations import Operation, arun, run
 from django_distsession.stores.record import Record
+from django_distsession.testing.records import make_record, with_word
 from testproject.servers import MemcachedNode
 
 from .conftest import (
@@ -202,9 +207,9 @@ def test_a_repair_by_a_process_with_a_wrong_clock_prolongs_nothing(two: Copies) 
     token = two.right.add(two.storage_id, two.record(1, 100))
     first, second = two.right.nodes
     # The first server lost its copy, is given one, and is soon the only one with any.
-    two.right.invalidate(two.storage_id, {first: token[first]})
+    two.right.invalidate(two.storage_id, Tokens({first: token[first]}))
     two.read(two.wrong)
-    two.right.invalidate(two.storage_id, {second: token[second]})
+    two.right.invalidate(two.storage_id, Tokens({second: token[second]}))
     assert two.read(two.right).expires_at == two.now + 100
 
 
@@ -237,7 +242,7 @@ def test_copies_that_keep_changing_are_read_again_after_longer_and_longer_pauses
 
     monkeypatch.setattr(store._reconciler, "_uniform", uniform)
     replica_set = store._replica_set(two.storage_id)
-    store.invalidate(two.storage_id, {first: token[first]})
+    store.invalidate(two.storage_id, Tokens({first: token[first]}))
     perform = Exchange.perform
 
     def somebody_is_faster(exchange: Exchange) -> list[Reply | None]:
@@ -252,3 +257,24 @@ def test_copies_that_keep_changing_are_read_again_after_longer_and_longer_pauses
     assert [reply and reply.status for reply in replica_set.asking([first], soon()).perform()] == [
         b"VA"
     ]
+
+
+@pytest.mark.parametrize("drive", [run, lambda operation: asyncio.run(arun(operation))])
+def test_a_token_from_before_a_restart_fits_nothing_that_a_server_holds_since(
+    use: Any, trio: list[MemcachedNode], drive: Callable[[Operation[Any]], Any]
+) -> None:
+    store = store_of(use(trio[:2]))
+    node, storage_id = store.nodes[0], "0" * 64
+    first = make_record("first")
+    drive(store.add_gen(storage_id, first))
+    found = drive(store.get_gen(storage_id))
+    trio[0].kill()
+    trio[0].start()
+    drive(store.put_tombstone_gen(storage_id, Record.tombstone(int(time.time()) + 1000)))
+    # A server that restarted counts its tokens anew: this one happens to be that of another record.
+    found.token[node] = drive(store.get_gen(storage_id)).token[node]
+    trio[1].kill()
+    with pytest.raises(Conflict) as conflict:
+        drive(store.replace_gen(storage_id, with_word(first, "second"), found.token))
+    assert conflict.value.current
+    assert conflict.value.current.record.ended

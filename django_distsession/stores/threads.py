@@ -1,5 +1,5 @@
 """
-How async code drives operations: on threads of our own.
+Running blocking calls from async code: on threads of our own.
 
 `sync_to_async` by default uses one thread for the whole process, on which a slow store would hold
 up every other request. And it does more per call than a call to memcached takes.
@@ -15,9 +15,6 @@ from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from ..stores.operations import Operation, run
-from .overriding import is_ours
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,19 +23,6 @@ T = TypeVar("T")
 MAX_THREADS = 64
 
 _executor = ThreadPoolExecutor(MAX_THREADS, "distsession")
-
-
-async def adrive(
-    operation: Operation[T], method: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """
-    Drive the operation of a method without blocking the event loop.
-
-    A method that a site has overridden does something else: it is called.
-    """
-    if is_ours(method):
-        return await in_thread(run, operation)
-    return await in_thread(method, *args, **kwargs)
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

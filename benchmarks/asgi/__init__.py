@@ -1,0 +1,3 @@
+"""
+Whole requests under ASGI: `python -m benchmarks.asgi`.
+"""
