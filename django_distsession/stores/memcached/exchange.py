@@ -76,6 +76,14 @@ class Exchange:
         """
         return self.restarts not in (None, self.commands[0][0].restarts.count)
 
+    def refusals(self, asked: Sequence[int]) -> list[Reply | None]:
+        """
+        Return what servers reply to outdated tokens, given the positions of those that are asked.
+        """
+        return [
+            Reply(CHANGED) if position in asked else None for position in range(len(self.commands))
+        ]
+
     def too_large(self, node: Node, limit: int) -> RecordTooLarge:
         """
         Return the error that a server, whose limit is below `item_size`, would refuse the body.
@@ -103,23 +111,10 @@ class Exchange:
         try:
             self._connect(busy, until)
             if self.is_outdated():
-                for position in tuple(busy):
-                    commands[position][0].pool.release(busy.pop(position))
-                    replies[position] = Reply(CHANGED)
-                return replies
-            left = given = max(until - monotonic(), GRACE)
-            for position, connection in tuple(busy.items()):
-                node, command = commands[position]
-                try:
-                    connection.send(self.key, command, self.body, until, left)
-                except FAILURES as error:
-                    _failed(node, busy.pop(position), error, left)
-                if self.item_size > SENT_AT_ONCE:
-                    left = max(until - monotonic(), GRACE)
-            is_late = given - left > GRACE
-            if is_late:
-                # One of them kept the others waiting, which are not to blame for it.
-                given = left
+                asked = tuple(busy)
+                self._give_back(busy)
+                return self.refusals(asked)
+            given, is_late = self._send(busy, until)
             left = until - monotonic()
             for position, connection in tuple(busy.items()):
                 node = commands[position][0]
@@ -152,10 +147,31 @@ class Exchange:
                     busy[position] = connection
         for position, connection in busy.items():
             if connection.item_limit < self.item_size:
-                # Nothing was sent yet, so all connections are as good as before.
-                for other in tuple(busy):
-                    self.commands[other][0].pool.release(busy.pop(other))
+                self._give_back(busy)
                 raise self.too_large(self.commands[position][0], connection.item_limit)
+
+    def _send(self, busy: dict[int, Connection], until: float) -> tuple[float, bool]:
+        """
+        Return how many seconds the servers are given, and whether one of them kept the others
+        waiting, which are not to blame for it.
+        """
+        monotonic = self.commands[0][0].clock.monotonic
+        left = given = max(until - monotonic(), GRACE)
+        for position, connection in tuple(busy.items()):
+            node, command = self.commands[position]
+            try:
+                connection.send(self.key, command, self.body, until, left)
+            except FAILURES as error:
+                _failed(node, busy.pop(position), error, left)
+            if self.item_size > SENT_AT_ONCE:
+                left = max(until - monotonic(), GRACE)
+        is_late = given - left > GRACE
+        return left if is_late else given, is_late
+
+    def _give_back(self, busy: dict[int, Connection]) -> None:
+        # Nothing was sent yet, so all connections are as good as before.
+        for position in tuple(busy):
+            self.commands[position][0].pool.release(busy.pop(position))
 
     def outcome(
         self,

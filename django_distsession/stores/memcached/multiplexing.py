@@ -12,7 +12,7 @@ from .channel import TooManyRequests
 from .connection import FAILURES
 from .multiplexed import MultiplexedConnection
 from .node import Node
-from .protocol import CHANGED, Reply
+from .protocol import Reply
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -55,9 +55,7 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
         if connection.item_limit < exchange.item_size:
             raise exchange.too_large(node, connection.item_limit)
     if exchange.is_outdated():
-        for position, _, _ in asked:
-            replies[position] = Reply(CHANGED)
-        return replies
+        return exchange.refusals([position for position, _, _ in asked])
     waiting = [
         connection.send(exchange.key, commands[position][1], exchange.body, deadline)
         for position, _, connection in asked
@@ -71,12 +69,16 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
             else:
                 node.answered(loop.time() - began)
     except BaseException:
-        for reply in waiting:
-            if not reply.cancel() and not reply.cancelled():
-                # Seen, so that nobody is told of an error which nobody looked at.
-                reply.exception()
+        _abandon(waiting)
         raise
     return replies
+
+
+def _abandon(waiting: list[asyncio.Future[Reply]]) -> None:
+    for reply in waiting:
+        if not reply.cancel() and not reply.cancelled():
+            # Seen, so that nobody is told of an error which nobody looked at.
+            reply.exception()
 
 
 async def _connect(

@@ -85,11 +85,8 @@ class Reconciler:
                     self._check_miss(replica_set, reached)
                 return None, 0
             tokens = Tokens({copy.node: copy.cas for copy in reached})
-            tokens.record, tokens.restarts = agreed, restarts
-            tokens.before = dict(tokens)
+            tokens.record, tokens.restarts, tokens.before = agreed, restarts, dict(tokens)
             differing = [copy for copy in reached if copy.differs_from(agreed)]
-            if not differing:
-                return Versioned(agreed, tokens), 0
             try:
                 written = yield from self._repair_gen(
                     replica_set, agreed, differing, tokens, copies, until
@@ -97,7 +94,7 @@ class Reconciler:
             except RecordTooLarge:
                 # Copies that fit each, but not together. Whoever reads merges them anew, until
                 # a save is told that the session is too large.
-                return Versioned(agreed, tokens), 0
+                written = 0
             if written is not None:
                 return Versioned(agreed, tokens), written
             yield self._pause(attempt, until)
@@ -162,6 +159,8 @@ class Reconciler:
         copies: all that were read. Return how many took it; None if one of them changed meanwhile.
         One that fails now counts as not reached.
         """
+        if not differing:
+            return 0
         record, ttl = _as_stored(agreed, copies, self._clock.now())
         conditions = [
             (

@@ -67,9 +67,7 @@ class MemcachedStore(CacheStore):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._prefix = namespace.encode() + b":"
-        self._quorum = quorum
-        self._timeout = timeout
-        self._clock = clock
+        self._quorum, self._timeout, self._clock = quorum, timeout, clock
         self._placement = Placement(servers, replicas)
         self._replica_set = lru_cache(REPLICA_SETS)(self._find_replica_set)
         self._restarts = Restarts()
