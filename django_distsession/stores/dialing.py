@@ -8,6 +8,7 @@ one for each name at a time; addresses need none.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,16 +22,32 @@ from .threads import in_thread
 Address = tuple[int, Any]
 
 
-def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
+def dial(
+    host: str, port: int, deadline: Deadline, tls: ssl.SSLContext | None = None
+) -> socket.socket:
     """
-    Return a TCP connection to the first of a host's addresses that takes one. `OSError` if none
-    does, `TimeoutError` if that took too long.
+    Return a TCP connection to the first of a host's addresses that takes one, with TLS if there is
+    a context for it. `OSError` if none does, `TimeoutError` if that took too long.
     """
+    connection = _connect_to_any(host, port, deadline, tls)
+    if isinstance(connection, ssl.SSLSocket):
+        try:
+            connection.settimeout(deadline.require())
+            connection.do_handshake()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _connect_to_any(
+    host: str, port: int, deadline: Deadline, tls: ssl.SSLContext | None
+) -> socket.socket:
     addresses = look_up(host, port, deadline)
     error: OSError | None = None
     for number, (family, address) in enumerate(addresses):
         try:
-            return connect(family, address, deadline.share(len(addresses) - number))
+            return connect(family, address, deadline.share(len(addresses) - number), tls, host)
         except OSError as failure:
             # That one address refuses does not tell that a silent one is gone, too.
             if not isinstance(error, TimeoutError):
@@ -38,11 +55,24 @@ def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
     raise error or OSError("The server's name has no address.")
 
 
-def connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
+def connect(
+    family: int,
+    address: Any,
+    deadline: Deadline,
+    tls: ssl.SSLContext | None = None,
+    host: str | None = None,
+) -> socket.socket:
     """
-    Return a connection to an address.
+    Return a connection to an address. With TLS, it has yet to shake hands; host: whose certificate
+    is wanted.
     """
     connection = socket.socket(family, socket.SOCK_STREAM)
+    if tls is not None:
+        # Before it is connected: of one whose server hung up at once, `wrap_socket` forgets to
+        # close what it has made.
+        connection = tls.wrap_socket(
+            connection, server_hostname=host, do_handshake_on_connect=False
+        )
     try:
         connection.settimeout(deadline.require())
         connection.connect(address)

@@ -147,16 +147,7 @@ class Connection(Client):  # type: ignore[misc]
         if isinstance(self.server, str):
             return dialing.connect(socket.AF_UNIX, self.server, deadline)
         host, port = self.server
-        raw = dialing.dial(host, port, deadline)
-        if not self.tls_context:
-            return raw
-        try:
-            raw.settimeout(deadline.require())
-            wrapped: ssl.SSLSocket = self.tls_context.wrap_socket(raw, server_hostname=host)
-        except BaseException:
-            raw.close()
-            raise
-        return wrapped
+        return dialing.dial(host, port, deadline, self.tls_context)
 
     def _authenticate(self, credentials: Secret[tuple[str, str]]) -> None:
         # Whatever interrupts it shows the view, not what it is a view of.

@@ -109,15 +109,7 @@ class Connection:
         self._deadline: Deadline
 
     def open(self, deadline: Deadline) -> None:
-        raw = dial(self._address.host, self._address.port, deadline)
-        try:
-            if self._tls is not None:
-                raw.settimeout(deadline.require())
-                raw = self._tls.wrap_socket(raw, server_hostname=self._address.host)
-        except BaseException:
-            raw.close()
-            raise
-        self._raw = raw
+        self._raw = dial(self._address.host, self._address.port, deadline, self._tls)
 
     def exchange(
         self,
