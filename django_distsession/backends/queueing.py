@@ -73,7 +73,7 @@ class Ticket(Milestone):
             patience = min(deadline, queue.moved_at + LONGEST_TURN) - monotonic()
             if patience <= 0:
                 break
-            yield Wait(before, Deadline(patience, monotonic))
+            yield Wait(before, Deadline(patience))
         queue.moved_at = monotonic()
         return before.stored if before is not None else None
 

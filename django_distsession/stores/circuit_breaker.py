@@ -176,7 +176,7 @@ class CircuitBreaker:
             left = min(self._probed_at + self._time_out - monotonic(), deadline.left)
             if left <= 0:
                 break
-            yield Wait(outcome, Deadline(left, monotonic))
+            yield Wait(outcome, Deadline(left))
         return self.is_up
 
     def await_answer(self, deadline: Deadline) -> bool:
