@@ -52,21 +52,20 @@ class Connection(Protocol):
 C = TypeVar("C", bound=Connection)
 
 
-class _Slot(Generic[C]):
+class _Slot(tuple["ref[Pool[C]]"], Generic[C]):
     """
     The right to have one connection. Whatever becomes of its holder, the pool gets it back.
+
+    A tuple, since one is made whole in a single step that nothing can interrupt.
     """
 
-    __slots__ = ("_pool",)
-
-    def __init__(self, pool: ref[Pool[C]]) -> None:
-        self._pool = pool
+    __slots__ = ()
 
     def __del__(self) -> None:
-        pool = self._pool()
+        pool = self[0]()
         if pool is not None:
             # By its type: at the end of the process the module's names are gone.
-            pool._free_slot(type(self)(self._pool))
+            pool._free_slot(type(self)(self))
 
 
 class _Waiter(Sleeper, Generic[C]):
@@ -92,7 +91,7 @@ class Pool(Generic[C]):
         self._idle: deque[C] = deque()
         self._waiting: deque[_Waiter[C]] = deque()
         itself = ref(self)
-        self._free: deque[_Slot[C]] = deque(_Slot(itself) for _ in range(size))
+        self._free: deque[_Slot[C]] = deque(_Slot((itself,)) for _ in range(size))
 
     @property
     def busy(self) -> int:
