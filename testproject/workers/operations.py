@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,8 +25,9 @@ POLL_INTERVAL = 0.005
 PATIENCE = 30.0
 
 
-# Where sessions are used by their async methods: the loop, which runs only while they do.
-_loop: asyncio.Runner | None = None
+# Where sessions are used by their async methods: the loop, which runs on a thread of its own all the
+# time, as that of a web server does.
+_loop: asyncio.AbstractEventLoop | None = None
 
 
 def configure(
@@ -45,7 +47,7 @@ def configure(
     from django.core.signals import setting_changed
 
     global _loop
-    _loop = asyncio.Runner() if is_async else None
+    _loop = _running_loop() if is_async else None
     os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
     names.resolve(addresses or {})
     settings.SESSION_ENGINE = f"django_distsession.backends.{engine}"
@@ -54,6 +56,12 @@ def configure(
     for setting in ("SESSION_ENGINE", "DISTSESSION"):
         value = getattr(settings, setting)
         setting_changed.send(sender=None, setting=setting, value=value, enter=True)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 def session_class() -> Any:
@@ -69,7 +77,7 @@ def drive(method: Callable[..., Any], *args: Any) -> Any:
     if _loop is None:
         return method(*args)
     twin = getattr(getattr(method, "__self__"), f"a{method.__name__}")  # noqa: B009
-    return _loop.run(twin(*args))
+    return asyncio.run_coroutine_threadsafe(twin(*args), _loop).result()
 
 
 def create(values: dict[str, Any]) -> str | None:
