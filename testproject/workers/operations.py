@@ -25,8 +25,8 @@ POLL_INTERVAL = 0.005
 PATIENCE = 30.0
 
 
-# Where sessions are used by their async methods: the loop, which runs on a thread of its own all the
-# time, as that of a web server does.
+# Where sessions are used by their async methods: the loop, which runs on a thread of its own all
+# the time, as that of a web server does.
 _loop: asyncio.AbstractEventLoop | None = None
 
 
