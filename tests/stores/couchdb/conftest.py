@@ -118,8 +118,17 @@ def faked(
     """
     The CouchDB engine on the fake server.
     """
-    configure(COUCHDB={"URL": fake.url, "TIMEOUT": 0.5})
+    # More than a busy machine takes to answer. Tests of servers that hang ask for less.
+    configure(COUCHDB={"URL": fake.url, "TIMEOUT": 10.0})
     return sessions
+
+
+@pytest.fixture
+def impatient(faked: type[SessionStore], configure: Callable[..., None]) -> None:
+    """
+    Have the engine on the fake server wait for half a second only.
+    """
+    configure(COUCHDB={"TIMEOUT": 0.5})
 
 
 def stored(sessions: type[SessionStore], **values: Any) -> str:

@@ -266,6 +266,7 @@ class TestLostReplies:
         assert fake.requests[-1].body["_rev"] == "2-other"
 
 
+@pytest.mark.usefixtures("impatient")
 class TestTime:
     """
     A time-out is for the whole request, whatever the server does.

@@ -111,6 +111,7 @@ def test_a_server_has_one_health_whoever_asks(
 
 
 class TestTheWatcher:
+    @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize("how", ["hang", "reset", "503"])
     def test_notices_without_requests_that_a_node_is_back(
         self, faked: Engine, fake: FakeServer, caplog: pytest.LogCaptureFixture, how: str

@@ -55,6 +55,7 @@ class TestNodes:
         paths = [{one.target for one in node.requests} for node in (fake, other)]
         assert paths[0].isdisjoint(paths[1])
 
+    @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize("how", ["hang", "reset", "refuse", "503"])
     def test_a_dead_one_is_skipped(
         self, cluster: Engine, fake: FakeServer, other: FakeServer, how: str
