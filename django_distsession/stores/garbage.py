@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-BATCH_SIZE = 500
+BATCH_SIZE = 1000
 
 
 @dataclass(slots=True)
@@ -16,7 +16,8 @@ class GCResult:
     What a garbage collection did.
 
     seen: expired records that the index showed; purged: gone for good; deleted: replaced by the
-    server's own deletion stub, where purging is not possible; skipped: changed meanwhile.
+    server's own deletion stub, where purging is not possible; skipped: changed meanwhile, or
+    removed by another host.
     merged: live sessions whose diverged copies were brought together.
     passed_over: records that could not be worked with, or do not say when they expire; the log
     names them.

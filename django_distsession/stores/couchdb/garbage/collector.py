@@ -3,7 +3,8 @@ Garbage collection: removing sessions that expired, live ones and tombstones ali
 together what diverged.
 
 By the revisions that the index showed, so a session that was saved meanwhile is left alone, and
-several hosts may do it at once. Killed between any two requests, the next run goes on.
+several hosts may do it at once. Killed between any two requests, the next run goes on. What expires
+while a run is under way is the next one's.
 
 Anybody who may write to the database may write documents that look like sessions. One that cannot
 be worked with is passed over and reported, and keeps no other from being collected; and what does
@@ -12,7 +13,9 @@ not say in so many seconds when it expires, never does.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -25,8 +28,9 @@ from ..branches import Branches
 from ..client import Client, DatabaseMissing, DesignMissing, DocumentMissing, RevisionConflict
 from ..client.answers import is_whole
 from ..client.paging import pages
-from ..designs.design import BY_EXPIRY, CONFLICTED, EXPIRY
+from ..designs.design import BY_EXPIRY, CONFLICTED
 from ..reporting import Reporter, is_outage, told
+from .expired import ExpiryIndex, parts, read_ahead
 from .removal import Leaves, Removal
 
 # In CouchDB's order null, false and true come before all numbers, strings and all else after them.
@@ -34,6 +38,10 @@ BEFORE_TIMES = {"endkey": 0, "inclusive_end": False}
 AFTER_TIMES = {"startkey": ""}
 # How many documents of those kinds are reported by name.
 MOST_NAMED = 20
+
+
+# Documents to be removed, by id.
+Batch = dict[str, Leaves]
 
 
 class OutOfTime(Exception):
@@ -47,7 +55,8 @@ class GarbageCollector:
     One run. before: what was retained no longer than until then, in seconds since the epoch, is
     removed.
 
-    branches: reads those of a document that was read with its conflicts.
+    branches: reads those of a document that was read with its conflicts. shuffle: puts a list into
+    random order.
     """
 
     def __init__(
@@ -60,8 +69,11 @@ class GarbageCollector:
         as_json: bool,
         reporter: Reporter,
         clock: Clock = SYSTEM_CLOCK,
+        shuffle: Callable[[list[Any]], object] = random.shuffle,
     ) -> None:
         self._client = client
+        self._index = ExpiryIndex(client)
+        self._shuffle = shuffle
         self._before = before
         self._options = options
         self._branches = branches
@@ -78,32 +90,21 @@ class GarbageCollector:
         """
         Collect until nothing is left, or as long and as much as the options say.
         """
-        if self._options.dry_run or self._options.progress:
-            self.cleared.total = self._count()
+        self.cleared.total = self._count_expired()
         if self._options.dry_run:
             self.cleared.seen = self.cleared.total
             return self.cleared
         try:
             self._merge_conflicted()
-            for batch in self._expired():
-                self.cleared.seen += len(batch)
-                if batch:
-                    self._removal.remove(batch)
-                if self._options.progress:
-                    self._options.progress(self.cleared)
-                self._check_time()
+            self._remove_expired()
             self._report_without_expiry()
         except OutOfTime:
             pass
         return self.cleared
 
-    @property
-    def _range(self) -> dict[str, Any]:
-        return {"startkey": 0, "endkey": self._before, "inclusive_end": False}
-
-    def _count(self, **query: Any) -> int:
-        total = self._client.count(EXPIRY, BY_EXPIRY, **(query or self._range))
-        return total if query or self._options.limit is None else min(total, self._options.limit)
+    def _count_expired(self) -> int:
+        total = self._index.count(startkey=0, endkey=self._before, inclusive_end=False)
+        return total if self._options.limit is None else min(total, self._options.limit)
 
     def _check_time(self) -> None:
         if self._deadline is not None and self._deadline.left < 0:
@@ -113,19 +114,62 @@ class GarbageCollector:
         self.cleared.passed_over += 1
         self._reporter.pass_over(doc_id, why)
 
-    def _pages(self, view: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
+    def _left(self) -> int | None:
         """
-        Yield a view's rows, a batch at a time, never a row twice, until so many were removed as
-        there may be.
+        Return how many may still be removed, None if that is not limited.
         """
-        return pages(partial(self._client.view, EXPIRY, view), self._page_size, **query)
+        limit = self._options.limit
+        return None if limit is None else max(limit - self.cleared.seen, 0)
 
-    def _page_size(self) -> int:
-        batch, limit = self._options.batch_size, self._options.limit
-        return batch if limit is None else max(min(batch, limit - self.cleared.seen), 0)
+    def _rows(
+        self, view: str, most: int | None = None, **query: Any
+    ) -> Iterator[list[dict[str, Any]]]:
+        """
+        Yield a view's rows, a batch at a time, never a row twice. most: how many.
+        """
+        size, read = self._options.batch_size, 0
 
-    def _expired(self) -> Iterator[dict[str, Leaves]]:
-        for rows in self._pages(BY_EXPIRY, **self._range, reduce=False):
+        def page_size() -> int:
+            return size if most is None else min(size, most - read)
+
+        for rows in pages(partial(self._index.view, view), page_size, **query):
+            read += len(rows)
+            yield rows
+
+    def _remove_expired(self) -> None:
+        queries = parts(
+            self._index, self._before, self.cleared.total, self._options.batch_size, self._shuffle
+        )
+        with ThreadPoolExecutor(1, "distsession-reader") as reader:
+            begun = [self._read_part(query, reader) for query in queries]
+            for part in [part for part in begun if not self._remove_part(part)]:
+                self._remove_part(part, to_the_end=True)
+
+    def _read_part(self, query: dict[str, Any], reader: Executor) -> Iterator[Batch]:
+        # A server that cannot purge may not know startkey_docid either; then pages are told apart
+        # by counting rows, of which none may go away meanwhile.
+        return read_ahead(self._expired(query), reader, lambda: self._removal.has_purged)
+
+    def _remove_part(self, batches: Iterator[Batch], *, to_the_end: bool = False) -> bool:
+        """
+        Remove documents. False if another host was met, to which the rest was left.
+        """
+        for batch in batches:
+            self.cleared.seen += len(batch)
+            skipped = self.cleared.skipped
+            if batch:
+                self._removal.remove(batch)
+            if self._options.progress:
+                self._options.progress(self.cleared)
+            self._check_time()
+            if batch and self.cleared.skipped - skipped == len(batch):
+                self._index.mark_outdated()
+                if not to_the_end:
+                    return False
+        return True
+
+    def _expired(self, query: dict[str, Any]) -> Iterator[Batch]:
+        for rows in self._rows(BY_EXPIRY, self._left(), **query):
             batch = {}
             for row in rows:
                 if not is_whole(row["key"]):
@@ -141,17 +185,19 @@ class GarbageCollector:
         Report what may be another application's: nothing of it is ever removed.
         """
         for kinds in (BEFORE_TIMES, AFTER_TIMES):
-            count = self._count(**kinds)
+            count = self._index.count(**kinds)
             if not count:
                 continue
-            rows = self._client.view(EXPIRY, BY_EXPIRY, limit=MOST_NAMED, reduce=False, **kinds)
+            rows = self._index.view(BY_EXPIRY, limit=MOST_NAMED, reduce=False, **kinds)
             for row in rows:
                 self._reporter.pass_over(row["id"], "it says nothing usable of its expiry.")
             self.cleared.passed_over += count
 
     def _merge_conflicted(self) -> None:
-        for rows in self._pages(CONFLICTED):
+        for rows in self._rows(CONFLICTED):
             for row in rows:
+                if self._left() == 0:
+                    return
                 try:
                     self._merge(row["id"], row["value"])
                 except (DatabaseMissing, DesignMissing):
@@ -170,6 +216,7 @@ class GarbageCollector:
         losing = document.get("_conflicts", [])
         if not losing:
             return
+        self._index.mark_outdated()
         branches = self._branches(storage_id, document)
         if not branches.left and all(map(self._is_past, branches.leaves)):
             self.cleared.seen += 1

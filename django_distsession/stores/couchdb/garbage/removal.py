@@ -16,8 +16,8 @@ from ..client.client import portions
 
 # CouchDB before 3.5.1 takes no more documents in one _purge.
 SMALL_PURGE = 100
-# Nor more revisions than twice as many.
-REVS_AT_ONCE = 500
+# Nor more revisions than these.
+REVS_AT_ONCE = 1000
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class Removal:
     """
     batch_size: how many documents in one request. cleared: where it is counted.
     pass_over: is told the id of a document that could not be removed, and why.
+    has_purged: whether the server has done what it was asked.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Removal:
         self._cleared = cleared
         self._pass_over = pass_over
         self._may_purge = True
-        self._has_purged = False
+        self.has_purged = False
         self._purge_size = batch_size
         self._failed: set[str] = set()
 
@@ -120,14 +121,14 @@ class Removal:
         except RequestRefused as error:
             if len(revisions) > SMALL_PURGE:
                 raise TooMany from error
-            if self._has_purged:
+            if self.has_purged:
                 raise
             self._give_up_purging(f"the server cannot purge: {str(error).rstrip('.')}")
             return set()
         except StoreMisconfigured:
             self._give_up_purging("purging is a server admin's right; set ADMIN_URL")
             return set()
-        self._has_purged = True
+        self.has_purged = True
         return {(key, rev) for key in revisions for rev in answer.get(key) or ()}
 
     def _give_up_purging(self, why: str) -> None:

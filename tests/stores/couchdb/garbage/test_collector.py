@@ -26,6 +26,7 @@ ROWS = reply(
     200, {"rows": [{"id": f"{n:064x}", "key": n, "value": [["1-a"], []]} for n in range(150)]}
 )
 NO_ROWS = reply(200, {"rows": []})
+COUNT = reply(200, {"rows": [{"key": None, "value": 150}]})
 TOO_MANY = reply(400, {"error": "bad_request", "reason": "Exceeded maximum number of documents."})
 
 
@@ -293,7 +294,7 @@ class TestServersThatCannot:
         def purge(connection: Any, request: Any) -> bool:
             return reply(201, {"purged": request.body})(connection, request)
 
-        fake.script = [NO_ROWS, ROWS, TOO_MANY, purge, purge]
+        fake.script = [COUNT, NO_ROWS, ROWS, TOO_MANY, purge, purge]
         fake.default = NO_ROWS
         cleared = faked.clear_expired()
         sizes = [len(one.body) for one in fake.requests if one.target.endswith("_purge")]
@@ -301,10 +302,10 @@ class TestServersThatCannot:
         assert (cleared.purged, cleared.no_purge) == (150, "")
 
     def test_a_row_that_stays_is_not_read_again(self, faked: Engine, fake: FakeServer) -> None:
-        fake.script = [NO_ROWS, ROWS, reply(201, {"purged": {}})]
+        fake.script = [COUNT, NO_ROWS, ROWS, reply(201, {"purged": {}})]
         fake.default = NO_ROWS
         assert faked.clear_expired(GCOptions(batch_size=150)).skipped == 150
-        assert f"startkey_docid={149:064x}%00" in fake.requests[3].target
+        assert f"startkey_docid={149:064x}%00" in fake.requests[4].target
 
     @pytest.mark.parametrize(
         ("refusal", "why"),
@@ -322,7 +323,7 @@ class TestServersThatCannot:
     ) -> None:
         rows = reply(200, {"rows": [{"id": "a", "key": 1, "value": [["2-a", "2-b"], ["2-c"]]}]})
         done = reply(201, [{"ok": True, "id": "a", "rev": "3-x"}])
-        fake.script = [NO_ROWS, rows, refusal, done, done]
+        fake.script = [COUNT, NO_ROWS, rows, refusal, done, done]
         fake.default = NO_ROWS
         output = io.StringIO()
         call_command("clearsessions", stdout=output)
@@ -332,7 +333,7 @@ class TestServersThatCannot:
         assert why in output.getvalue()
 
     def test_an_outage_ends_the_run_with_an_error(self, faked: Engine, fake: FakeServer) -> None:
-        fake.script = [NO_ROWS, ROWS]
+        fake.script = [COUNT, NO_ROWS, ROWS]
         with pytest.raises(StoreUnavailable):
             faked.clear_expired()
         with pytest.raises(CommandError, match="gives no usable answer"):
