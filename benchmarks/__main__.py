@@ -51,8 +51,7 @@ def main() -> None:
             verdicts += [hung.verdict, tail.verdict]
         if "couchdb" in options.contenders:
             url, database = servers.couchdb.url, servers.database
-            collected = garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
-            verdicts += filter(None, [collected])
+            verdicts += garbage.measure(url, database, rounds=options.rounds, batch=options.batch)
         crowded = None
         if crowd.CONTENDER in options.contenders:
             crowded = crowd.measure(rounds=options.rounds, batch=options.batch)
