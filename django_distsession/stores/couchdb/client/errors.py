@@ -67,6 +67,12 @@ class RequestFailed(StoreUnavailable):
     """
 
 
+class IndexBehind(RequestFailed):
+    """
+    The server gave up waiting for an index, which it goes on building.
+    """
+
+
 class RequestRefused(RequestFailed):
     """
     The server does not take such a request: something that it cannot do.
@@ -102,6 +108,9 @@ class RightMissing(StoreMisconfigured):
     The server knows the user, who may not do this.
     """
 
+
+# After 60 seconds ([fabric] request_timeout).
+INDEX_BEHIND = "timeout: The request could not be processed in a reasonable amount of time"
 
 # What `map_error` knows.
 SERVER_ERRORS = (
@@ -149,6 +158,8 @@ def map_error(error: Exception, place: str, body: Any, *, may_conflict: bool) ->
             return RequestRefused(f"CouchDB at {place} refuses a request ({reason(error)}).")
         case PreconditionFailedError():
             return AlreadyThere(_unusable(place, reason(error)))
+        case CouchDBError() if reason(error) == INDEX_BEHIND:
+            return IndexBehind(_unusable(place, reason(error)))
         case CouchDBError():
             # Such as a 500. A document that CouchDB's own JSON cannot hold is answered so, too.
             return RequestFailed(_unusable(place, reason(error)))

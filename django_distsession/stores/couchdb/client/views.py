@@ -12,12 +12,15 @@ from urllib.parse import quote
 
 from ...deadline import Deadline
 from .answers import count_of, groups_of, nothing_of, object_of, rows_of
-from .errors import DesignMissing, DesignReplaced, DocumentMissing
+from .errors import DesignMissing, DesignReplaced, DocumentMissing, IndexBehind
 from .requester import Requester
 
 VIEW_KEYS = frozenset({"key", "keys", "startkey", "endkey"})
 # How often a view is read whose design document is being replaced.
 MAX_TRIES = 5
+# How often a view is read whose index is so far behind that the server gives up waiting: each time
+# it is further, by what CouchDB does in a minute.
+MAX_WAITS = 60
 
 T = TypeVar("T")
 
@@ -56,17 +59,22 @@ class ViewReader(Requester):
         }
         path = f"_design/{quote(design, safe='')}/_view/{quote(view, safe='')}"
         whole = partial(self._whole, read)
-        for left in reversed(range(MAX_TRIES)):
+        tries, waits = MAX_TRIES, MAX_WAITS
+        while True:
             try:
                 return self.request(
                     "GET", path, whole, query=encoded, deadline=deadline, patient=True
                 )
             except DesignReplaced:
-                if not left:
+                tries -= 1
+                if not tries:
+                    raise
+            except IndexBehind:
+                waits -= 1
+                if not waits:
                     raise
             except DocumentMissing as error:
                 raise DesignMissing(f"{design}/{view}: {error}") from error
-        raise AssertionError
 
     def _whole(self, read: Callable[[Any], T], reply: Any) -> T:
         try:

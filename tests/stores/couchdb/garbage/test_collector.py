@@ -27,6 +27,13 @@ ROWS = reply(
 )
 NO_ROWS = reply(200, {"rows": []})
 COUNT = reply(200, {"rows": [{"key": None, "value": 150}]})
+BEHIND = reply(
+    500,
+    {
+        "error": "timeout",
+        "reason": "The request could not be processed in a reasonable amount of time.",
+    },
+)
 TOO_MANY = reply(400, {"error": "bad_request", "reason": "Exceeded maximum number of documents."})
 
 
@@ -300,6 +307,16 @@ class TestServersThatCannot:
         sizes = [len(one.body) for one in fake.requests if one.target.endswith("_purge")]
         assert sizes == [150, 100, 50]
         assert (cleared.purged, cleared.no_purge) == (150, "")
+
+    def test_one_whose_index_is_far_behind_is_waited_for(
+        self, faked: Engine, fake: FakeServer
+    ) -> None:
+        fake.script = [BEHIND, BEHIND, COUNT, NO_ROWS]
+        fake.default = NO_ROWS
+        assert faked.clear_expired().total == 150
+        queries = [one.target for one in fake.requests[:3]]
+        assert len(set(queries)) == 1
+        assert "update=true" in queries[0]
 
     def test_a_row_that_stays_is_not_read_again(self, faked: Engine, fake: FakeServer) -> None:
         fake.script = [COUNT, NO_ROWS, ROWS, reply(201, {"purged": {}})]
