@@ -96,7 +96,15 @@ def _fill(couchdb: BareCouchDB, database: str, sessions: int) -> None:
 
 
 def _refresh(couchdb: BareCouchDB, database: str) -> None:
-    couchdb.get(f"/{database}/{VIEW}?{QUERY}&limit=1")
+    while True:
+        try:
+            couchdb.get(f"/{database}/{VIEW}?{QUERY}&limit=1")
+        except RuntimeError as error:
+            # CouchDB gives up after 60 seconds, and goes on with the index.
+            if "reasonable amount of time" not in str(error):
+                raise
+        else:
+            return
 
 
 def _collect(couchdb: BareCouchDB, database: str, update: str = "false") -> None:
