@@ -4,7 +4,7 @@ What `repairsessions` asks of stores whose servers need it after an outage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
@@ -44,6 +44,23 @@ class Replicated(Protocol):
         Bring the replicas together, as a read does, and tell what there was to do.
 
         misplaced: a server that holds a copy; if it is no replica, its copy is taken into account.
+        """
+
+
+@runtime_checkable
+class Comparing(Replicated, Protocol):
+    """
+    A store that compares the replicas of many sessions at less cost than it repairs them.
+    """
+
+    def differing(
+        self, storage_ids: Sequence[str], listed_by: Any, gone_through: Collection[Any]
+    ) -> Iterator[str]:
+        """
+        Yield those that may need repair, or that another store may have to be told of.
+
+        listed_by: a server that holds a copy of each. gone_through: servers of which all sessions
+        have been compared before, so that a session is compared once, whoever lists it.
         """
 
 

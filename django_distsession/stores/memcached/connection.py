@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,10 @@ RECEIVE_MORE = 256 * 1024
 # What part of its time a server must have been given before it counts as down for not answering:
 # what is left of a request's time says nothing of the server.
 FAIR_SHARE = 0.25
+
+
+# A key, and a command of the meta protocol on it.
+Question = tuple[bytes, bytes]
 
 
 class TooLittleTime(TimeoutError):
@@ -94,6 +98,7 @@ class Connection(Client):  # type: ignore[misc]
         self._met = met
         self._opaque = 0
         self._ending = b""
+        self._endings: list[bytes] = []
 
     def __del__(self) -> None:
         # An exchange that died between two statements leaves its connection to nobody.
@@ -199,6 +204,36 @@ class Connection(Client):  # type: ignore[misc]
         if end != len(received):
             raise MemcacheUnknownError(NOT_OURS)
         return reply
+
+    def send_all(self, questions: Sequence[Question], until: float) -> None:
+        """
+        Send several commands by one write. They have to be few enough for that.
+        """
+        self._endings, lines = [], []
+        for key, command in questions:
+            self._opaque += 1
+            self._endings.append(b" k%b O%d" % (key, self._opaque))
+            lines.append(b"%b k O%d\r\n" % (command, self._opaque))
+        self.sock.until = until
+        self.sock.sendall(b"".join(lines))
+
+    def receive_all(self, until: float) -> list[Reply]:
+        """
+        Read the replies to what was sent by `send_all`.
+        """
+        replies, received, start = [], b"", 0
+        self.sock.until = until
+        for ending in self._endings:
+            while (parsed := parse_reply(received, start, ending, self.item_limit)) is None:
+                more = self.sock.recv(RECEIVE_MORE)
+                if not more:
+                    raise MemcacheUnexpectedCloseError
+                received, start = received[start:] + more, 0
+            reply, start = parsed
+            replies.append(reply)
+        if start != len(received):
+            raise MemcacheUnknownError(NOT_OURS)
+        return replies
 
     def dump_keys(self, patience: float) -> Iterator[bytes]:
         """

@@ -9,7 +9,7 @@ slept through, the copy that it wakes up with is outvoted by its stamps, never b
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import Any
@@ -23,7 +23,7 @@ from ..contract import Conflict, Merge, Token, Versioned
 from ..operations import Operation, run
 from ..record import Record
 from ..repairing import Repair
-from . import wire
+from . import comparing, wire
 from .channel import Channel
 from .connection import FAIR_SHARE, Connection
 from .exchange import Exchange, insist_gen, storing
@@ -213,9 +213,6 @@ class MemcachedStore(CacheStore):
             node.listeners.append(listener)
 
     def repair_gen(self, storage_id: str, misplaced: Node | None = None) -> Operation[Repair]:
-        """
-        Bring the replicas together, as `Replicated.repair` promises.
-        """
         replica_set = self._replica_set(storage_id)
         extra = [] if misplaced is None or misplaced in replica_set.replicas else [misplaced]
         found, written = yield from self._reconciler.reconcile_gen(
@@ -230,6 +227,12 @@ class MemcachedStore(CacheStore):
     def list_ids(self, node: Node) -> Listing:
         return Listing(node, self._prefix)
 
+    def differing(
+        self, storage_ids: Sequence[str], listed_by: Node, gone_through: Collection[Node]
+    ) -> Iterator[str]:
+        replica_sets = [self._find_replica_set(storage_id) for storage_id in storage_ids]
+        return comparing.differing(replica_sets, listed_by, gone_through, self._until)
+
     def inspect(self, storage_id: str) -> list[Copy]:
         replica_set, now = self._replica_set(storage_id), self._clock.now()
         replies = replica_set.asking(self.nodes, self._until(), insists=True).perform()
@@ -242,9 +245,6 @@ class MemcachedStore(CacheStore):
         return [{"store": "memcached", **asdict(node.status())} for node in self.nodes]
 
     def close(self) -> None:
-        """
-        Close all connections that are not in use.
-        """
         for node in self.nodes:
             node.close()
 

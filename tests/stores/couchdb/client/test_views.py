@@ -128,6 +128,7 @@ def test_a_document_that_cannot_be_named_stops_no_garbage_collection(
     faked: Engine, fake: FakeServer, status: int
 ) -> None:
     row = {"id": "a", "key": "a", "value": []}
-    fake.script = [reply(200, {"rows": [row]}), reply(status, b"")]
+    none = reply(200, {"rows": []})
+    fake.script = [none, reply(200, {"rows": [row]}), reply(status, b"")]
     fake.default = reply(200, {"rows": []})
     assert faked.clear_expired().passed_over == 1
