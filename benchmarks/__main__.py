@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from benchmarks import crowd, garbage, hung_node, hung_tail, ratios, report
+from benchmarks import crowd, garbage, hung_node, hung_tail, ratios, repair, report
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.environment import describe
 from benchmarks.measuring import measure
@@ -56,6 +56,8 @@ def main() -> None:
         if crowd.CONTENDER in options.contenders:
             crowded = crowd.measure(rounds=options.rounds, batch=options.batch)
             verdicts.append(crowded.verdict)
+            addresses = servers.addresses
+            verdicts += repair.measure(addresses, rounds=options.rounds, batch=options.batch)
     print(report.as_text(environment, results, verdicts, hung, tail, crowded))
     if options.json:
         document = report.as_document(environment, results, verdicts, hung, tail, crowded)

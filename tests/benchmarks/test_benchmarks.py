@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import crowd, garbage
+from benchmarks import crowd, garbage, repair
 from benchmarks.contenders import CONTENDERS, POSTGRESQL
 from benchmarks.operations import Operation
 from benchmarks.ratios import RATIOS
@@ -78,12 +78,15 @@ def test_every_ratio_is_printed_with_its_target(run):
     printed, figures = run
     labels = [row["label"] for row in figures["ratios"]]
     # Not every server can purge.
-    *of_times, hung, tail, beside = [label for label in labels if label not in GARBAGE]
+    *of_times, hung, tail, beside, repaired, of_bare = [
+        label for label in labels if label not in GARBAGE
+    ]
     absent = left_out(printed)
     assert of_times == [str(ratio) for ratio in RATIOS if ratio.under not in absent]
     assert "one of three nodes hung" in hung
     assert "p99.9 with one of three nodes hung" in tail
     assert beside == crowd.LABEL
+    assert (repaired, of_bare) == (repair.LABEL, repair.LABEL_OF_BARE)
     for row in figures["ratios"]:
         [line] = [line for line in printed.splitlines() if line.startswith(f"{row['label']} ")]
         assert (row["at_most"] is not None) == ("<=" in line)
