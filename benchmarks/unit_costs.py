@@ -26,6 +26,7 @@ from testproject.servers import MemcachedNode
 
 # How many sessions are changed, and how often each.
 CHANGED, UPDATES = 100, 20
+REVS_LIMITS = (1000, 20)
 DESIGNS = ("distsession_expiry", "distsession_users", "distsession_statistics")
 
 
@@ -145,6 +146,8 @@ def couchdb(servers: Servers, count: int) -> None:
     for size in SIZES:
         with _settings(), BareCouchDB(servers.couchdb.url) as bare:
             _on_disk(bare, servers.database, count, size)
+    with _settings(), BareCouchDB(servers.couchdb.url) as bare:
+        _revisions(bare, servers.database)
     url = urlsplit(servers.couchdb.url)
     with CountingRelay((url.hostname or "", url.port or 0)) as relay:
         login = url.netloc.rpartition("@")[0] + "@" if "@" in url.netloc else ""
@@ -185,6 +188,31 @@ def _on_disk(bare: BareCouchDB, database: str, count: int, size: str) -> None:
         built = bare.get(f"/{database}/_design/{design}/_info")["view_index"]["sizes"]
         figures = {name: built[name] / count for name in ("file", "active")}
         _print(f"couchdb, {size} session, bytes of the index {design}", **figures)
+
+
+def _revisions(bare: BareCouchDB, database: str) -> None:
+    """
+    Print what is left of a session that was changed often, by how many revisions are remembered.
+    """
+    from django_distsession.backends.couchdb import SessionStore
+
+    for limit in REVS_LIMITS:
+        bare.delete(f"/{database}")
+        SessionStore().create()
+        empty = bare.get(f"/{database}").get("sizes")
+        if empty is None:
+            return
+        bare.put(f"/{database}/_revs_limit", limit)
+        (key,) = fill(bare, database, 1)
+        for _ in range(max(REVS_LIMITS)):
+            _requests(SessionStore)["read and change"](key)
+        _compact(bare, database)
+        left = bare.get(f"/{database}")["sizes"]["active"] - empty["active"]
+        _print(
+            f"couchdb, small session, changed {max(REVS_LIMITS)} times, compacted, "
+            f"_revs_limit {limit}",
+            bytes_on_disk=left,
+        )
 
 
 def _compact(bare: BareCouchDB, database: str) -> None:

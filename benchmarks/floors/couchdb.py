@@ -51,9 +51,9 @@ class BareCouchDB:
     def get(self, path: str) -> dict[str, Any]:
         return self._request("GET", path, (200,))
 
-    def put(self, path: str, document: dict[str, Any]) -> None:
+    def put(self, path: str, document: object) -> None:
         body = json.dumps(document, separators=(",", ":")).encode()
-        self._request("PUT", path, (201, 202), body)
+        self._request("PUT", path, (200, 201, 202), body)
 
     def post(self, path: str, body: object) -> None:
         self._request("POST", path, (200, 201, 202), json.dumps(body).encode())
