@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..observing import Tell
 from ..secret import Secret
 from ..stores.couchdb import CouchDBStore
 from ..stores.couchdb.client import Client
@@ -43,8 +44,7 @@ class CouchDBSession(StoreBackedSession):
         if given is None:
             raise conf.missing("COUCHDB", "URL")
         database = cls.database_name(given)
-
-        usual = cls._usual_client(given, database)
+        usual = cls._usual_client(given, database, runtime.tell)
         conditional = (
             ConditionalReads(given.cache_entries, given.cache_bytes, clock=runtime.clock)
             if given.conditional_reads
@@ -52,7 +52,7 @@ class CouchDBSession(StoreBackedSession):
         )
         return CouchDBStore(
             usual,
-            cls.make_set_up(given, database, usual),
+            cls.make_set_up(given, database, usual, runtime.tell),
             merge=runtime.records.merge,
             as_json=runtime.records.codec.is_json,
             conditional=conditional,
@@ -64,15 +64,20 @@ class CouchDBSession(StoreBackedSession):
 
     @classmethod
     def make_set_up(
-        cls, given: conf.CouchDBSettings, database: str, usual: Client | None = None
+        cls,
+        given: conf.CouchDBSettings,
+        database: str,
+        usual: Client | None = None,
+        tell: Tell | None = None,
     ) -> SetUp:
         """
         Return what creates a database and its design documents, with the rights of `ADMIN_URL`.
 
         usual: the client of the request path, which serves where there is no `ADMIN_URL`.
+        tell: for reports; None if nobody wants them.
         """
         if given.admin_urls:
-            admin = cls._connect(given, given.admin_urls, database)
+            admin = cls._connect(given, given.admin_urls, database, tell)
         else:
             admin = usual or cls._usual_client(given, database)
         member = Address(given.urls[0]).user if given.urls and given.admin_urls else None
@@ -93,14 +98,20 @@ class CouchDBSession(StoreBackedSession):
         return usual + [cls._connect(given, [url], database) for url in urls]
 
     @classmethod
-    def _usual_client(cls, given: conf.CouchDBSettings, database: str) -> Client:
+    def _usual_client(
+        cls, given: conf.CouchDBSettings, database: str, tell: Tell | None = None
+    ) -> Client:
         if given.client:
             return Client(import_string(given.client)(), database)
-        return cls._connect(given, given.urls, database)
+        return cls._connect(given, given.urls, database, tell)
 
     @classmethod
     def _connect(
-        cls, given: conf.CouchDBSettings, urls: Sequence[Secret[str]], database: str
+        cls,
+        given: conf.CouchDBSettings,
+        urls: Sequence[Secret[str]],
+        database: str,
+        tell: Tell | None = None,
     ) -> Client:
         server = connect(
             urls,
@@ -109,6 +120,7 @@ class CouchDBSession(StoreBackedSession):
             auth=given.auth,
             ca_file=given.ca_file,
             retry_after=given.retry_after,
+            tell=tell,
             clock=cls.clock,
         )
         return Client(server, database)

@@ -32,5 +32,6 @@ class SessionStore(CouchDBSession):
             either=settings.hybrid.writes == "either",
             timeout=settings.couchdb.timeout,
             names=("memcached", "CouchDB"),
+            tell=runtime.tell,
             clock=runtime.clock,
         )

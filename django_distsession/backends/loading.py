@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import version_cookie
 from ..exceptions import StoreUnavailable
+from ..observing import StaleLoad
 from ..state import State
 from ..stores.abilities import Refreshable
 from ..stores.contract import Token, Versioned
@@ -114,7 +115,10 @@ def _as_new_as_seen_gen(
         refreshed = yield from runtime.operations.refresh_gen(storage_id, at_least)
         # What was found first may be newer than what is found further off.
         found = max(found, refreshed, key=_generation)
-    if _generation(found) < at_least:
+    is_stale = _generation(found) < at_least
+    if runtime.tell:
+        runtime.tell(StaleLoad(runtime.name, prevented=not is_stale))
+    if is_stale:
         runtime.stale_loads += 1
         logger.warning(
             "A session is older than its browser has seen it, and no store has a newer copy: "

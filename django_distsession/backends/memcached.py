@@ -32,6 +32,7 @@ def make_memcached_store(runtime: Runtime, *, confirms_misses: bool = True) -> M
         credentials=given.credentials,
         tls_context=given.tls_context,
         confirms_misses=confirms_misses,
+        tell=runtime.tell,
         clock=runtime.clock,
     )
 

@@ -12,6 +12,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from .. import canonical, suspicious
 from ..codecs import BadPayload, Codec
 from ..exceptions import UnreadableCopy
+from ..observing import CopiesMerged, RecordRefused, Tell
 from ..stamps import Stamp
 from ..state import State, merge_all
 from ..stores.record import Record
@@ -30,11 +31,14 @@ CLOCK_SKEW = 3600
 
 class Records:
     """
-    Turns states into records and back, with one codec.
+    Turns states into records and back, with one codec. tell, name: for reports, and what the store
+    is called there.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, tell: Tell | None = None, name: str = "") -> None:
         self.codec = codec
+        self._tell = tell
+        self._name = name
         kind = type(codec)
         name = f"{kind.__module__}.{kind.__qualname__}"
         self._protected_as = canonical.encode(FORMAT, name.encode())
@@ -68,6 +72,8 @@ class Records:
             self.codec.decode(context, record.payload, version)
         except BadPayload:
             suspicious.report("A session that was altered or belongs elsewhere", "the store")
+            if self._tell:
+                self._tell(RecordRefused(self._name, "altered"))
             return None
         # Nothing was wrong with it: something interrupted the first try, such as a soft time limit.
         raise failure.__cause__ or failure
@@ -94,6 +100,8 @@ class Records:
         ):
             raise UnreadableCopy
         merged = merge_all([state for _, state in readable])
+        if self._tell:
+            self._tell(CopiesMerged(self._name, len(readable)))
         record = self.encode(storage_id, merged, self.codec.dumps(merged.values))
         # By how much a store's own clock lets a copy live longer than its writer's.
         skew = max(record.expires_at - state.expires_at for record, state in readable)

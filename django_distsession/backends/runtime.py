@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from django.core.signals import setting_changed
@@ -15,8 +16,10 @@ from django.utils.module_loading import import_string
 # Importing the checks registers them, also where the app is not installed.
 from .. import checks, conf
 from ..clock import Clock
+from ..observing import Event, Observers
 from ..stores.abilities import Closable
 from ..stores.contract import Store
+from ..stores.observed import ObservedStore
 from ..stores.operations import operations_of
 from .queueing import SaveQueues
 from .records import Records
@@ -41,20 +44,25 @@ class Engine(Protocol):
 class Runtime:
     """
     records: turns states into records and back. operations: what sessions ask of the store.
-    observers: whom sessions report to. stale_loads: how many loads had to do with an older copy
-    than a browser had seen.
+    tell: what sessions and stores report to; None where there are no observers. name: what the
+    store is called in reports. stale_loads: how many loads had to do with an older copy than a
+    browser had seen.
     """
 
     def __init__(self, engine: type[Engine]) -> None:
         checks.installation.warn_unless_installed()
         self.settings = conf.get()
-        self.records = Records(import_string(self.settings.codec)())
+        observers = Observers([import_string(path) for path in self.settings.observers])
+        self.tell = observers.tell if observers else None
+        self.name = engine.__module__.rpartition(".")[2]
+        self.records = Records(import_string(self.settings.codec)(), self.tell, self.name)
         self.clock = engine.clock
-        self.observers: tuple[object, ...] = ()
         self.queues = SaveQueues()
         self.stale_loads = 0
         self.store = engine.make_store(self)
         self.operations = operations_of(self.store)
+        if self.tell:
+            self.operations = ObservedStore(self.operations, self.name, self.tell, self.clock)
         self._hash_keys = self.settings.hash_keys
 
     def storage_id(self, session_key: str) -> str | None:
@@ -64,6 +72,14 @@ class Runtime:
         if self._hash_keys:
             return hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).hexdigest()
         return session_key if WELL_FORMED_KEY.fullmatch(session_key) else None
+
+
+def report(runtime: Runtime, kind: Callable[..., Event], *about: object) -> None:
+    """
+    Tell observers, if there are any, of an event of this kind.
+    """
+    if runtime.tell:
+        runtime.tell(kind(runtime.name, *about))
 
 
 class RuntimeOfEngine:

@@ -18,6 +18,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from ..codecs import Codec
 from ..exceptions import StoreUnavailable, UnreadableCopy
+from ..observing import SaveConflicted, SessionSaved
 from ..stamps import Stamp
 from ..state import State, first_state, new_tag, next_state
 from ..stores.backoff import delay
@@ -31,6 +32,7 @@ from .loading import Loaded, read_gen, usable
 from .overriding import CallMethod
 from .queueing import Ticket
 from .retrying import Retry
+from .runtime import report
 
 if TYPE_CHECKING:
     from .base import StoreBackedSession
@@ -101,15 +103,18 @@ def _insert_gen(session: StoreBackedSession, storage_id: str, data: bytes) -> Op
     except Conflict as conflict:
         found = conflict.current
     else:
+        report(runtime, SessionSaved, "created")
         return session.seen.remember(storage_id, record, token, state, data)
     if found is None or found.record.ended or found.record.is_live(runtime.clock.now()):
         raise CreateError
     # One that has expired makes room.
     state, latest = _first_state(session, found.record), found.record.retention_deadline
     try:
-        return (yield from _replace_gen(session, storage_id, state, data, found.token, latest))
+        stored = yield from _replace_gen(session, storage_id, state, data, found.token, latest)
     except Conflict:
         raise CreateError from None
+    report(runtime, SessionSaved, "created")
+    return stored
 
 
 def _first_state(session: StoreBackedSession, expired: Record | None = None) -> State:
@@ -148,18 +153,21 @@ def _update_gen(session: StoreBackedSession, storage_id: str, data: bytes) -> Op
         # A copy: what the session was serialised to, object by object.
         state = _next_state(loaded.state, dict(values), change, expires_at)
         try:
-            return (
-                yield from _replace_gen(
-                    session, storage_id, state, data, loaded.token, loaded.latest
-                )
+            stored = yield from _replace_gen(
+                session, storage_id, state, data, loaded.token, loaded.latest
             )
+            if runtime.tell:
+                report(runtime, SessionSaved, "touched" if change is NO_CHANGE else "changed")
+            return stored
         except Conflict as conflict:
+            report(runtime, SaveConflicted)
             retry = Retry(loaded, change)
             retry.tried(state.saved)
             _rebase(session, storage_id, retry, conflict.current, applied=conflict.applied)
     else:
         retry = Retry(loaded, change)
     stored = yield from _replace_in_turn_gen(session, storage_id, retry)
+    report(runtime, SessionSaved, "touched" if change is NO_CHANGE else "changed")
     _show(runtime.records.codec, values, stored.state, loaded.state, retry.own)
     return stored
 
@@ -232,6 +240,7 @@ def _replace_again_gen(
                 )
             )
         except Conflict as conflict:
+            report(runtime, SaveConflicted)
             _rebase(session, storage_id, retry, conflict.current, applied=conflict.applied)
     raise StoreUnavailable(
         f"A session kept changing for {MAX_SECONDS:.0f} seconds, in which it could not be saved."

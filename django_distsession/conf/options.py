@@ -111,6 +111,7 @@ class Settings:
     touch_interval: int = option(300, rules.whole_seconds)
     on_unavailable: str = option("raise", rules.one_of("raise", "anonymous"))
     version_cookie: bool = option(False, rules.boolean)
+    observers: tuple[str, ...] = option((), rules.dotted_paths)
     memcached: MemcachedSettings | None
     couchdb: CouchDBSettings | None
     hybrid: HybridSettings

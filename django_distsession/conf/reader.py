@@ -201,8 +201,11 @@ class Reader:
                 f"is not set, and the session cookie's name will not do. Write {wanted}.",
             )
         self._check_codec(values["codec"])
+        for path in values["observers"]:
+            self._import(full_name("", "OBSERVERS"), path)
         adapted = {
             "namespace": namespace,
+            "observers": tuple(values["observers"]),
             "memcached": self.memcached(),
             "couchdb": self.couchdb(),
             "hybrid": HybridSettings(**self.values["HYBRID"]),

@@ -114,6 +114,15 @@ SERVERS_TEXT = (
 )
 
 
+def dotted_paths(value: Any) -> str | None:
+    """
+    Any number of dotted paths of Python objects.
+    """
+    if isinstance(value, list | tuple) and not any(map(dotted_path, value)):
+        return None
+    return 'a list of dotted paths, such as ["shop.metrics.observe"]'
+
+
 def servers(value: Any) -> str | None:
     """
     Accept the addresses of memcached servers.

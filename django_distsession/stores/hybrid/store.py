@@ -14,6 +14,7 @@ from typing import Any
 
 from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable, UnreadableCopy
+from ...observing import Tell
 from ..abilities import Copy, DurableStore, UserSession, parts_of
 from ..cache import CacheStore
 from ..contract import Conflict, Merge, Store, Token, Versioned
@@ -37,7 +38,8 @@ class HybridStore(GeneratorStore, DurableStore):
     away.
     timeout: seconds that one operation of the durable store may take. Nobody waits longer for a
     read of somebody else's, or tries longer to bring both stores together.
-    names: of the cache and of the durable store, for messages.
+    names: of the cache and of the durable store, for messages. tell: for reports; None if nobody
+    wants them.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class HybridStore(GeneratorStore, DurableStore):
         either: bool = False,
         timeout: float = 2.0,
         names: tuple[str, str] = ("the cache", "the durable store"),
+        tell: Tell | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._cache = cache
@@ -59,7 +62,7 @@ class HybridStore(GeneratorStore, DurableStore):
         self._new_deadline = partial(Deadline, timeout, clock.monotonic)
         self._freshness = Freshness(cache, revalidate_after, clock)
         self._missed = self._freshness.missed
-        self._tiers = Tiers(cache, self._durable_gens, self._missed)
+        self._tiers = Tiers(cache, self._durable_gens, self._missed, tell)
         self._reconciler = Reconciler(
             cache,
             self._durable_gens,
@@ -68,7 +71,7 @@ class HybridStore(GeneratorStore, DurableStore):
             freshness=self._freshness,
             new_deadline=self._new_deadline,
         )
-        self._write_behind = WriteBehind(cache, allowed=either)
+        self._write_behind = WriteBehind(cache, allowed=either, tell=tell)
         self._reads: SingleFlight[Versioned | None] = SingleFlight()
         self._handoff = Handoff(cache, self._missed, self._bring_together, clock=clock)
         cache.on_recovery(self._handoff.begin)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...exceptions import RecordTooLarge, StoreUnavailable, UnreadableCopy
+from ...observing import Tell, UnsyncedTold
 from .. import forking
 from ..cache import CacheStore
 from ..contract import Conflict, Token, Versioned
@@ -71,7 +72,14 @@ class Tiers:
     synced: how many sessions the durable store was told of that the cache had taken alone.
     """
 
-    def __init__(self, cache: CacheStore, durable: GeneratorStore, missed: MissedWrites) -> None:
+    def __init__(
+        self,
+        cache: CacheStore,
+        durable: GeneratorStore,
+        missed: MissedWrites,
+        tell: Tell | None = None,
+    ) -> None:
+        self._tell = tell
         self._cache = cache
         self._durable = durable
         self._missed = missed
@@ -135,6 +143,8 @@ class Tiers:
         if cached is not None and cached.record.unsynced:
             with self._counting:
                 self.synced += 1
+            if self._tell:
+                self._tell(UnsyncedTold("hybrid"))
         return token
 
     def end_in_cache_gen(

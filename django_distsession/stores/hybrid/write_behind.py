@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 
 from ...exceptions import RecordTooLarge, StoreUnavailable
+from ...observing import Tell, UnsyncedTaken
 from .. import forking
 from ..cache import CacheStore
 from ..contract import Conflict
@@ -22,7 +23,8 @@ class WriteBehind:
     allowed: whether the site wants that. taken: how many writes there were.
     """
 
-    def __init__(self, cache: CacheStore, *, allowed: bool) -> None:
+    def __init__(self, cache: CacheStore, *, allowed: bool, tell: Tell | None = None) -> None:
+        self._tell = tell
         self._cache = cache
         self.allowed = allowed
         self.taken = 0
@@ -80,3 +82,5 @@ class WriteBehind:
     def _count(self) -> None:
         with self._counting:
             self.taken += 1
+        if self._tell:
+            self._tell(UnsyncedTaken("hybrid"))

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 
 from ...exceptions import RecordTooLarge
+from ...observing import CopyRepaired, ExchangeEnded
 from ..operations import Operation
 from ..record import Record
 from . import multiplexing, wire
 from .connection import FAILURES, Connection
-from .node import Node
+from .node import STORE, Node
 from .protocol import CHANGED, DONE, ITEM_OVERHEAD, REFUSED, SET, Reply
 
 # When the time is over, a reply that has arrived is still read, in seconds.
@@ -24,6 +25,9 @@ GRACE = 0.005
 
 # A body that a socket takes at once, in bytes. What is larger waits for a server that hangs.
 SENT_AT_ONCE = 16 * 1024
+
+# What commands are called in reports.
+NAMES = {b"mg": "get", b"ms": "set", b"md": "delete"}
 
 # A server, and the line of the meta protocol that it is sent.
 Command = tuple[Node, bytes]
@@ -90,6 +94,31 @@ class Exchange:
         """
         return RecordTooLarge(len(self.body) - 2, limit, f"memcached at {node.name}")
 
+    def report(
+        self, position: int, reply: Reply | None, seconds: float, error: Exception | None = None
+    ) -> None:
+        """
+        Tell observers, if there are any, what came of a command.
+        """
+        node, command = self.commands[position]
+        if node.tell is None:
+            return
+        outcome = "ok"
+        if reply is None or reply.status == REFUSED:
+            outcome = "no answer" if reply is None else "refused"
+        node.tell(
+            ExchangeEnded(
+                STORE,
+                node.name,
+                NAMES[command[:2]],
+                outcome,
+                seconds,
+                sent=len(command) + len(self.body),
+                received=len(reply.value) if reply else 0,
+                error=type(error).__name__ if error else None,
+            )
+        )
+
     async def aperform(self) -> list[Reply | None]:
         return await multiplexing.perform(self)
 
@@ -126,10 +155,13 @@ class Exchange:
                 except FAILURES as error:
                     replies[position] = _failed(node, busy.pop(position), error, given)
                     left = until - monotonic()
+                    self.report(position, replies[position], given - left, error)
                 else:
                     left = until - monotonic()
                     node.pool.release(busy.pop(position))
                     node.answered(given - left)
+                    if node.tell:
+                        self.report(position, replies[position], given - left)
         except BaseException:
             for position, connection in busy.items():
                 commands[position][0].pool.discard(connection)
@@ -196,6 +228,8 @@ class Exchange:
                 tokens[node] = reply.cas
                 node.written += 1
                 node.repaired += repair
+                if repair and node.tell:
+                    node.tell(CopyRepaired(STORE, node.name))
             else:
                 is_refused = True
         return taken, is_refused

@@ -66,8 +66,11 @@ async def perform(exchange: Exchange) -> list[Reply | None]:
                 replies[position] = await reply
             except FAILURES as error:
                 replies[position] = node.no_answer(error, given)
+                exchange.report(position, replies[position], loop.time() - began, error)
             else:
                 node.answered(loop.time() - began)
+                if node.tell:
+                    exchange.report(position, replies[position], loop.time() - began)
     except BaseException:
         _abandon(waiting)
         raise

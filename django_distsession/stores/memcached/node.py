@@ -12,6 +12,7 @@ from functools import partial
 
 from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import StoreUnavailable
+from ...observing import ServerDown, ServerUp, Tell
 from .. import forking
 from ..circuit_breaker import CircuitBreaker
 from ..deadline import Deadline
@@ -23,6 +24,9 @@ from .connection import FAILURES, FAIR_SHARE, Connection, TooLittleTime
 from .protocol import REFUSED, Incarnation, Reply, ServerError
 
 logger = logging.getLogger("django_distsession.memcached")
+
+# What the store is called in reports.
+STORE = "memcached"
 
 # The weight of the latest exchange in the average latency.
 LATEST = 0.1
@@ -65,7 +69,8 @@ class Node:
     A server: its health and its counts, which whatever speaks to it keeps; its pool of connections
     that block; and its channel, the connection of each event loop.
 
-    name: the server as the settings write it. restarts: of all servers of a store.
+    name: the server as the settings write it. restarts: of all servers of a store. tell: for
+    reports; None if nobody wants them.
     """
 
     def __init__(
@@ -78,9 +83,11 @@ class Node:
         retry_after: float,
         timeout: float,
         restarts: Restarts,
+        tell: Tell | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
+        self.tell = tell
         self.clock = clock
         # Called when the server answers again, in the thread that noticed.
         self.listeners: list[Callable[[], object]] = []
@@ -192,6 +199,8 @@ class Node:
                 self.name,
                 type(error).__name__,
             )
+            if self.tell:
+                self.tell(ServerDown(STORE, self.name, type(error).__name__))
 
     def no_answer(self, error: BaseException, given: float) -> Reply | None:
         """
@@ -227,6 +236,8 @@ class Node:
 
     def _note_recovery(self) -> None:
         logger.warning("memcached at %s answers again.", self.name)
+        if self.tell:
+            self.tell(ServerUp(STORE, self.name))
         for listener in self.listeners:
             listener()
 

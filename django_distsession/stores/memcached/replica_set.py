@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from ... import suspicious
 from ...exceptions import StoreUnavailable
+from ...observing import RecordRefused
 from ..abilities import Copy
 from ..reconcile import are_same
 from ..record import Record
 from . import wire
 from .exchange import Exchange
-from .node import Node
+from .node import STORE, Node
 from .protocol import DELETE, GET, IF_CAS, MISS, VALUE, Reply
 
 
@@ -106,8 +107,12 @@ class ReplicaSet:
             stored = wire.unpack(self.of, value)
         except wire.ForeignValue:
             suspicious.report("A value that is no session of ours", f"memcached at {node.name}")
+            if node.tell:
+                node.tell(RecordRefused(STORE, "foreign"))
             return ReplicaCopy(node, cas)
         except wire.NewerFormat:
+            if node.tell:
+                node.tell(RecordRefused(STORE, "newer format"))
             raise StoreUnavailable(
                 f"memcached at {node.name} holds a session written by a newer version of "
                 "django-distsession, which this version leaves alone. Upgrade this server too."

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ...clock import SYSTEM_CLOCK, Clock
+from ...observing import Tell
 from ...secret import Secret
 from ...stamps import LARGEST
 from ..abilities import Copy
@@ -47,6 +48,7 @@ class MemcachedStore(CacheStore):
     retry_after: seconds from one try of a server that is down to the next.
     confirms_misses: whether no session is said to be missing before each of its servers said so, or
         is known to have lost everything. Not needed where a durable store behind this one knows.
+    tell: for reports; None if nobody wants them.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class MemcachedStore(CacheStore):
         credentials: Secret[tuple[str, str]] | None = None,
         tls_context: ssl.SSLContext | None = None,
         confirms_misses: bool = True,
+        tell: Tell | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._prefix = namespace.encode() + b":"
@@ -77,16 +80,15 @@ class MemcachedStore(CacheStore):
             "credentials": credentials,
             "tls_context": tls_context,
         }
+        kept: dict[str, Any] = {"pool_size": pool_size, "retry_after": retry_after}
+        kept |= {"tell": tell, "clock": clock, "restarts": self._restarts}
         self.nodes = [
             Node(
                 server,
                 partial(Connection, parse_server(server), **connecting),
                 partial(Channel, parse_server(server), patience=FAIR_SHARE * timeout, **connecting),
-                pool_size=pool_size,
-                retry_after=retry_after,
                 timeout=timeout,
-                restarts=self._restarts,
-                clock=clock,
+                **kept,
             )
             for server in servers
         ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from couchdb3.sync import Server
 
 from ....clock import SYSTEM_CLOCK, Clock
+from ....observing import Tell
 from ....secret import Secret
 from ..http.address import Address
 from ..http.node import Node
@@ -24,6 +25,7 @@ def connect(
     auth: str = "basic",
     ca_file: str | None = None,
     retry_after: float = 1.0,
+    tell: Tell | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Server:
     """
@@ -31,6 +33,7 @@ def connect(
 
     urls: the nodes of one cluster, each with its own credentials.
     auth: "basic" or "cookie". ca_file: what to check https against, instead of the system's.
+    tell: for reports; None if nobody wants them.
     """
     addresses = [Address(url) for url in urls]
     tls = (
@@ -46,11 +49,12 @@ def connect(
             retry_after=retry_after,
             by_cookie=auth == "cookie",
             tls=tls if address.scheme == "https" else None,
+            tell=tell,
             clock=clock,
         )
         for address in addresses
     ]
     # couchdb3 does not take an IPv6 address, a path or an encoded password; our nodes do.
     base = "http://couchdb"
-    session = HTTPSession(nodes, base=base, timeout=timeout, clock=clock)
+    session = HTTPSession(nodes, base=base, timeout=timeout, tell=tell, clock=clock)
     return Server(base, auth_method="basic", session=session, timeout=timeout)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from ....clock import SYSTEM_CLOCK, Clock
+from ....observing import ServerDown, ServerUp, Tell
 from ... import forking
 from ...circuit_breaker import CircuitBreaker
 
@@ -18,7 +19,8 @@ class Health:
     """
     Tells the log when the server goes down and when it is back. A forked child finds out by itself.
 
-    name: the server's address. probe, retry_after, time_out: see `CircuitBreaker`.
+    name: the server's address. tell: for reports; None if nobody wants them.
+    probe, retry_after, time_out: see `CircuitBreaker`.
     """
 
     def __init__(
@@ -28,9 +30,11 @@ class Health:
         *,
         retry_after: float,
         time_out: float,
+        tell: Tell | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._name = name
+        self._tell = tell
         self._probe = probe
         self._retry_after = retry_after
         self._time_out = time_out
@@ -61,6 +65,10 @@ class Health:
                 type(error).__name__,
                 error,
             )
+            if self._tell:
+                self._tell(ServerDown("couchdb", self._name, type(error).__name__))
 
     def _tell_recovery(self) -> None:
         logger.warning("CouchDB at %s answers again.", self._name)
+        if self._tell:
+            self._tell(ServerUp("couchdb", self._name))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ....clock import SYSTEM_CLOCK, Clock
+from ....observing import Tell
 from ... import forking
 from ...deadline import Deadline
 from ...pool import Pool, PoolExhausted
@@ -38,6 +39,7 @@ class Node:
     time_out: seconds that the node is given for a request.
     retry_after: seconds from one probe to the next while it is down.
     by_cookie: whether to log in once instead of sending a password with each request.
+    tell: for reports; None if nobody wants them.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Node:
         retry_after: float,
         by_cookie: bool = False,
         tls: ssl.SSLContext | None = None,
+        tell: Tell | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = address.public
@@ -60,7 +63,12 @@ class Node:
         self.prober = Prober(self._connect, self.login, self._basic, clock)
         # May be that of another node object, for the same server.
         self.health = Health(
-            self.name, self.prober.probe, retry_after=retry_after, time_out=time_out, clock=clock
+            self.name,
+            self.prober.probe,
+            retry_after=retry_after,
+            time_out=time_out,
+            tell=tell,
+            clock=clock,
         )
         forking.register(self)
 

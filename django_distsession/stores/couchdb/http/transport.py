@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ....clock import SYSTEM_CLOCK, Clock
+from ....observing import ExchangeEnded, Tell
 from ...deadline import Deadline
 from .connection import FAILURES, Reply
 from .login import Busy
@@ -32,11 +33,19 @@ class HTTPSession:
 
     base: what couchdb3's URLs begin with; each node puts its own address there.
     timeout: seconds for one request, whichever nodes it goes to.
+    tell: for reports; None if nobody wants them.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], *, base: str, timeout: float, clock: Clock = SYSTEM_CLOCK
+        self,
+        nodes: Sequence[Node],
+        *,
+        base: str,
+        timeout: float,
+        tell: Tell | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self._tell = tell
         self.nodes = list(nodes)
         self._base = len(base)
         self._timeout = timeout
@@ -80,9 +89,12 @@ class HTTPSession:
                 reply = node.request(method, target, headers, body, deadline)
             except FAILURES as error:
                 failure = error
+                self._report(node, method, begun, body, error)
                 if self._is_to_blame(error, 0.0 if patient else deadline.at - begun):
                     node.health.failed(error)
                 continue
+            if self._tell is not None:
+                self._report(node, method, begun, body, reply)
             if reply.status_code not in NOT_FIT:
                 if not node.health.breaker.is_up:
                     node.health.succeeded()
@@ -92,6 +104,23 @@ class HTTPSession:
         if unfit is not None:
             return unfit
         raise failure or AllNodesDown("no node is up")
+
+    def _report(
+        self, node: Node, method: str, begun: float, body: bytes | None, came: Reply | Exception
+    ) -> None:
+        if self._tell is None:
+            return
+        seconds, sent = self._clock.monotonic() - begun, len(body or b"")
+        outcome, received, error = "ok", 0, None
+        if isinstance(came, Exception):
+            outcome, error = "no answer", type(came).__name__
+        else:
+            received = len(came.content)
+            if came.status_code in NOT_FIT:
+                outcome, error = "refused", str(came.status_code)
+        self._tell(
+            ExchangeEnded("couchdb", node.name, method, outcome, seconds, sent, received, error)
+        )
 
     def _is_to_blame(self, error: BaseException, given: float) -> bool:
         """
