@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -382,3 +383,14 @@ def test_no_event_tells_a_key_or_contents(observed: Callable[..., Engine]) -> No
     assert session.session_key
     for secret in (session.session_key, engine.storage_id(session.session_key), "confidential"):
         assert str(secret) not in told
+
+
+def test_the_example_of_the_docs_works(caplog: pytest.LogCaptureFixture) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "observing.md").read_text()
+    (code,) = [block for block in page.split("```") if "class Watcher" in block]
+    names: dict[str, Any] = {"__name__": "shop.watching"}
+    exec(code.removeprefix("python\n"), names)
+    observers = Observers([names["Watcher"]])
+    observers.tell(ServerDown("memcached", "a:1", "OSError"))
+    observers.tell(OperationEnded("memcached", "get", "ok", 0.1, 1))
+    assert [one.getMessage() for one in caplog.records] == ["a:1 is down: OSError"]
