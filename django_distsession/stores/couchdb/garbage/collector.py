@@ -17,6 +17,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ....clock import SYSTEM_CLOCK, Clock
@@ -155,6 +156,9 @@ class GarbageCollector:
         Remove documents. False if another host was met, to which the rest was left.
         """
         for batch in batches:
+            if (left := self._left()) is not None and left < len(batch):
+                # It was read before other parts used up the limit.
+                batch = dict(islice(batch.items(), left))
             self.cleared.seen += len(batch)
             skipped = self.cleared.skipped
             if batch:

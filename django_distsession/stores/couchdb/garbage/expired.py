@@ -78,6 +78,9 @@ def parts(
         return [whole]
     backwards = {"startkey": before, "endkey": 0, "descending": True, "reduce": False}
     edges = [*index.view(BY_EXPIRY, limit=1, **whole), *index.view(BY_EXPIRY, limit=1, **backwards)]
+    if not edges:
+        # Others have removed them all meanwhile.
+        return [whole]
     first, last = (row["key"] if is_whole(row["key"]) else 0 for row in (edges[0], edges[-1]))
     step = max(-(-(last - first) // number), 1)
     bounds = [0, *range(first + step, last, step), before]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,11 @@ class TestParts:
         other = parts(index, 1000, 100, 1, lambda queries: queries.reverse())
         assert len(one) > 2
         assert one == other[::-1]
+
+    def test_what_others_removed_meanwhile_is_not_divided(self) -> None:
+        index: Any = Mock()
+        index.view.return_value = []
+        assert len(parts(index, 1000, 100, 1, lambda queries: None)) == 1
 
     def test_a_little_is_not_divided(self) -> None:
         index: Any = None
@@ -180,6 +186,25 @@ def test_who_meets_another_host_leaves_it_alone(
     # Of all that the index still showed, no more was tried than what had been read by then.
     assert mine.seen <= 3 * 2
     assert database.counts()[0] == 1
+
+
+def test_the_limit_holds_where_another_host_was_met(
+    sessions: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(sessions)
+    spread(database, 60)
+    remove, met = Removal.remove, [True]
+
+    def remove_or_skip(self: Removal, batch: Any) -> None:
+        if met:
+            met.pop()
+            self._cleared.skipped += len(batch)
+        else:
+            remove(self, batch)
+
+    monkeypatch.setattr(Removal, "remove", remove_or_skip)
+    assert sessions.clear_expired(GCOptions(batch_size=2, limit=30)).seen == 30
+    assert database.counts()[0] == 61 - 28
 
 
 def test_killed_at_any_request_the_next_run_brings_the_same_end(
