@@ -206,6 +206,7 @@ def test_an_index_of_an_older_release_may_show_anything(faked: Engine, fake: Fak
     good = {"id": "g", "key": 1, "value": [["1-a"], []]}
     fake.script = [
         NO_ROWS,
+        NO_ROWS,
         reply(200, {"rows": [*odd, good]}),
         reply(201, {"purged": {"g": ["1-a"]}}),
     ]
@@ -228,7 +229,7 @@ def test_one_that_the_server_fails_at_keeps_no_other_from_being_removed(
     def answer(connection: Any, request: Request) -> bool:
         return (purge if request.target.endswith("_purge") else NO_ROWS)(connection, request)
 
-    fake.script = [NO_ROWS, reply(200, {"rows": rows})]
+    fake.script = [NO_ROWS, NO_ROWS, reply(200, {"rows": rows})]
     fake.default = answer
     cleared = faked.clear_expired()
     assert (cleared.seen, cleared.purged, cleared.passed_over) == (9, 8, 1)
@@ -236,7 +237,7 @@ def test_one_that_the_server_fails_at_keeps_no_other_from_being_removed(
 
 def test_a_server_that_fails_at_all_ends_the_run(faked: Engine, fake: FakeServer) -> None:
     rows = [{"id": f"{n:064x}", "key": 1, "value": [["1-a"], []]} for n in range(5)]
-    fake.script = [NO_ROWS, reply(200, {"rows": rows})]
+    fake.script = [NO_ROWS, NO_ROWS, reply(200, {"rows": rows})]
     fake.default = reply(500, {"error": "e", "reason": "r"})
     with pytest.raises(StoreUnavailable, match="removes no document"):
         faked.clear_expired()
