@@ -131,7 +131,8 @@ class GarbageCollector:
         size, read = self._options.batch_size, 0
 
         def page_size() -> int:
-            return size if most is None else min(size, most - read)
+            # A server may have sent more than it was asked for.
+            return size if most is None else max(min(size, most - read), 0)
 
         for rows in pages(partial(self._index.view, view), page_size, **query):
             read += len(rows)
