@@ -77,7 +77,9 @@ class Servers:
             }
         path = kind.engine.__module__
         with override_settings(SESSION_ENGINE=path, DISTSESSION=sections):
-            runtime: Any = SimpleNamespace(settings=conf.get(), records=RECORDS, clock=SYSTEM_CLOCK)
+            runtime: Any = SimpleNamespace(
+                settings=conf.get(), records=RECORDS, clock=SYSTEM_CLOCK, tell=None
+            )
             self.store: Any = kind.engine.make_store(runtime)
         stack.callback(self.store.close)
 
