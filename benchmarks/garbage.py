@@ -92,19 +92,7 @@ def _fill(couchdb: BareCouchDB, database: str, sessions: int) -> None:
         ]
         couchdb.post(f"/{database}/_bulk_docs", {"docs": documents})
     # The index is brought up to date before either side is measured.
-    _refresh(couchdb, database)
-
-
-def _refresh(couchdb: BareCouchDB, database: str) -> None:
-    while True:
-        try:
-            couchdb.get(f"/{database}/{VIEW}?{QUERY}&limit=1")
-        except RuntimeError as error:
-            # CouchDB gives up after 60 seconds, and goes on with the index.
-            if "reasonable amount of time" not in str(error):
-                raise
-        else:
-            return
+    couchdb.wait_for_index(f"/{database}/{VIEW}")
 
 
 def _collect(couchdb: BareCouchDB, database: str, update: str = "false") -> None:
@@ -141,7 +129,7 @@ def print_rates(servers: Servers, sizes: list[int], *, only_ours: bool) -> None:
             for name, collect in list(ways.items())[: 1 if only_ours else None]:
                 _fill(couchdb, database, size)
                 seconds = _timed(collect)
-                rest = _timed(lambda: _refresh(couchdb, database))
+                rest = _timed(lambda: couchdb.wait_for_index(f"/{database}/{VIEW}"))
                 print(
                     f"{size:>9,} sessions  {name:20} {size / seconds:7,.0f} a second; "
                     f"{rest:.1f} s until the index is up to date",

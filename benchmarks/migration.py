@@ -134,18 +134,7 @@ def _make_older(couchdb: BareCouchDB, database: str) -> None:
         document = couchdb.get(f"/{database}/_design/{name}")
         document["views"]["older"] = {"map": "function (doc) { emit(doc.created_at, 1); }"}
         couchdb.put(f"/{database}/_design/{name}", document)
-        _build(couchdb, f"/{database}/_design/{name}/_view/older?limit=1")
-
-
-def _build(couchdb: BareCouchDB, path: str) -> None:
-    while True:
-        try:
-            couchdb.get(path)
-        except RuntimeError as error:
-            if "reasonable amount of time" not in str(error):
-                raise
-        else:
-            return
+        couchdb.wait_for_index(f"/{database}/_design/{name}/_view/older")
 
 
 def run(servers: Servers, sessions: int, *, rate: float, seconds: float) -> None:

@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from benchmarks.filling import contents
 from benchmarks.ratios import Verdict
 from benchmarks.running import running_servers
 from benchmarks.site import benchmark_site
@@ -31,8 +32,6 @@ SESSIONS = 40
 MOST_ROUNDS = 5
 # How many keys the bare sockets ask for at a time.
 AT_ONCE = 64
-# As of a shop: what a session holds.
-CONTENTS = {"list": list(range(50)), "_auth_user_id": "7"}
 
 
 def measure(addresses: Sequence[str], *, rounds: int, batch: int) -> list[Verdict]:
@@ -68,7 +67,7 @@ def _engine() -> Any:
 def _fill(sessions: int) -> None:
     for _ in range(sessions):
         session = _engine()()
-        session.update(CONTENTS)
+        session.update(contents())
         session.save()
 
 

@@ -184,7 +184,7 @@ def _on_disk(bare: BareCouchDB, database: str, count: int, size: str) -> None:
     per_session(f"after {UPDATES} changes of {CHANGED} and compaction")
     for design in DESIGNS:
         view = next(iter(bare.get(f"/{database}/_design/{design}")["views"]))
-        bare.get(f"/{database}/_design/{design}/_view/{view}?limit=1&reduce=false")
+        bare.wait_for_index(f"/{database}/_design/{design}/_view/{view}")
         built = bare.get(f"/{database}/_design/{design}/_info")["view_index"]["sizes"]
         figures = {name: built[name] / count for name in ("file", "active")}
         _print(f"couchdb, {size} session, bytes of the index {design}", **figures)

@@ -51,6 +51,20 @@ class BareCouchDB:
     def get(self, path: str) -> dict[str, Any]:
         return self._request("GET", path, (200,))
 
+    def wait_for_index(self, view: str) -> None:
+        """
+        Query a view until its index is up to date: CouchDB gives up after 60 seconds, and goes on
+        with the index.
+        """
+        while True:
+            try:
+                self.get(f"{view}?reduce=false&limit=1")
+            except RuntimeError as error:
+                if "reasonable amount of time" not in str(error):
+                    raise
+            else:
+                return
+
     def put(self, path: str, document: object) -> None:
         body = json.dumps(document, separators=(",", ":")).encode()
         self._request("PUT", path, (200, 201, 202), body)

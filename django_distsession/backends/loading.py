@@ -16,7 +16,7 @@ from ..stores.contract import Token, Versioned
 from ..stores.operations import Operation
 from ..stores.record import Record
 from .records import CLOCK_SKEW
-from .runtime import Runtime
+from .runtime import Runtime, report
 
 if TYPE_CHECKING:
     from .base import StoreBackedSession
@@ -116,8 +116,7 @@ def _as_new_as_seen_gen(
         # What was found first may be newer than what is found further off.
         found = max(found, refreshed, key=_generation)
     is_stale = _generation(found) < at_least
-    if runtime.tell:
-        runtime.tell(StaleLoad(runtime.name, prevented=not is_stale))
+    report(runtime, StaleLoad, not is_stale)
     if is_stale:
         runtime.stale_loads += 1
         logger.warning(

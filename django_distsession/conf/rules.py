@@ -109,18 +109,18 @@ def dotted_path(value: Any) -> str | None:
     return None if good else 'a dotted path such as "package.module.name"'
 
 
-SERVERS_TEXT = (
-    'a list of "host:port", "[ipv6 address]:port" or "/path/of/a/socket", each server once'
-)
-
-
 def dotted_paths(value: Any) -> str | None:
     """
-    Any number of dotted paths of Python objects.
+    Accept any number of dotted paths of Python objects.
     """
     if isinstance(value, list | tuple) and not any(map(dotted_path, value)):
         return None
     return 'a list of dotted paths, such as ["shop.metrics.observe"]'
+
+
+SERVERS_TEXT = (
+    'a list of "host:port", "[ipv6 address]:port" or "/path/of/a/socket", each server once'
+)
 
 
 def servers(value: Any) -> str | None:
